@@ -1,0 +1,148 @@
+"""Types by exact interval arithmetic: no later stage can overflow, and accumulators get just the width they need."""
+import math
+
+import numpy as np
+
+from . import ops
+from .errors import UserError
+from .graph import (Add, Concat, Conv, Dense, Gather, Input, Ints, Lut, MatMul, MaxPool, Mul, Op, Pad, Requant, Reshape, Slice,
+                    SumPool, Transpose)
+
+WORD_BITS = 63  # every value, and every product inside a requant, fits a signed 64-bit word
+
+
+def infer(op: Op, *args: Ints) -> Ints:
+    """Type of `op` of arguments of these types.  UserError: wrong shapes or values, or more than 64 bits."""
+    t = _infer(op, args)
+    if t.bits > WORD_BITS:
+        raise UserError(f"{kind(op)}: the result {t} needs {t.bits} bits; at most {WORD_BITS} can be held")
+    return t
+
+
+def _infer(op: Op, args: tuple[Ints, ...]) -> Ints:
+    match op, args:
+        case Input(t), ():
+            return t
+        case Dense(w, b), (x,):
+            _need(w.ndim == 2 and b.shape == w.shape[:1], op, f"weight {w.shape} and bias {b.shape} do not belong together")
+            _need(len(x.shape) >= 1 and x.shape[-1] == w.shape[1], op, f"weight {w.shape} needs a last axis of {w.shape[1]}, not {x.shape}")
+            return Ints((*x.shape[:-1], len(w)), *_dot_bounds(w, b, x.lo, x.hi))
+        case Conv(), (x,):
+            return _conv(op, x)
+        case Requant(), (x,):
+            return _requant(op, x)
+        case Add(), (a, b):
+            _need(a.shape == b.shape, op, f"shapes {a.shape} and {b.shape} differ")
+            return Ints(a.shape, a.lo + b.lo, a.hi + b.hi)
+        case Mul(), (a, b):
+            _need(a.shape == b.shape, op, f"shapes {a.shape} and {b.shape} differ")
+            return Ints(a.shape, *_product(a, b))
+        case MatMul(), (a, b):
+            _need(len(a.shape) == len(b.shape) >= 2 and a.shape[:-2] == b.shape[:-2] and a.shape[-1] == b.shape[-2], op,
+                  f"cannot multiply {a.shape} by {b.shape}")
+            lo, hi = _product(a, b)
+            return Ints((*a.shape[:-1], b.shape[-1]), lo * a.shape[-1], hi * a.shape[-1])
+        case MaxPool(k, s, p), (x,):
+            _need(all(max(q) < n for q, n in zip(p, k)), op, f"padding {p} is as wide as the kernel {k}")
+            return Ints((x.shape[0], *spatial(op, x, k, s, p)), x.lo, x.hi)
+        case SumPool(k, s, p, pad), (x,):
+            lo, hi = (min(x.lo, pad), max(x.hi, pad)) if _padded(p) else (x.lo, x.hi)
+            return Ints((x.shape[0], *spatial(op, x, k, s, p)), lo * math.prod(k), hi * math.prod(k))
+        case Lut(table, base), (x,):
+            _need(table.ndim == 1 and base <= x.lo and x.hi < base + len(table), op,
+                  f"a table for [{base}, {base + len(table) - 1}] does not cover {x}")
+            reach = table[x.lo - base:x.hi - base + 1]
+            return Ints(x.shape, int(reach.min()), int(reach.max()))
+        case Concat(axis), (_, _, *_):
+            first = args[0].shape
+            _need(0 <= axis < len(first), op, f"axis {axis} of shape {first}")
+            _need(all(len(t.shape) == len(first) and _without(t.shape, axis) == _without(first, axis) for t in args), op,
+                  f"shapes {', '.join(str(t.shape) for t in args)} differ beside axis {axis}")
+            shape = (*first[:axis], sum(t.shape[axis] for t in args), *first[axis + 1:])
+            return Ints(shape, min(t.lo for t in args), max(t.hi for t in args))
+        case Reshape(shape), (x,):
+            _need(math.prod(shape) == x.size, op, f"{x.shape} has {x.size} elements, {shape} has {math.prod(shape)}")
+            return Ints(tuple(shape), x.lo, x.hi)
+        case Transpose(perm), (x,):
+            _need(sorted(perm) == list(range(len(x.shape))), op, f"{perm} is no permutation of the axes of {x.shape}")
+            return Ints(tuple(x.shape[p] for p in perm), x.lo, x.hi)
+        case Slice(start, stop, step), (x,):
+            _need(len(start) == len(stop) == len(step) == len(x.shape)
+                  and all(0 <= a < b <= n and s > 0 for a, b, s, n in zip(start, stop, step, x.shape)), op,
+                  f"[{start}:{stop}:{step}] does not lie within {x.shape}")
+            return Ints(tuple(-(-(b - a) // s) for a, b, s in zip(start, stop, step)), x.lo, x.hi)
+        case Pad(padding, value), (x,):
+            _need(len(padding) == len(x.shape) and min(sum(padding, ())) >= 0, op, f"padding {padding} of shape {x.shape}")
+            shape = tuple(b + s + a for s, (b, a) in zip(x.shape, padding))
+            return Ints(shape, min(x.lo, value), max(x.hi, value)) if _padded(padding) else x
+        case Gather(table), (x,):
+            _need(table.ndim == 2 and x.lo >= 0 and x.hi < len(table), op, f"a table of {len(table)} rows does not cover {x}")
+            return Ints((*x.shape, table.shape[1]), int(table.min()), int(table.max()))
+    raise UserError(f"{kind(op)} does not take {len(args)} arguments")
+
+
+def kind(op: Op) -> str:
+    """The op's name as it is printed and stored."""
+    return type(op).__name__.lower()
+
+
+def spatial(op: Op, x: Ints, kernel, stride, padding, dilation=None) -> tuple[int, ...]:
+    """Spatial shape of a window op's result: floor((n + before + after - dilation * (k - 1) - 1) / stride) + 1."""
+    dilation = dilation or (1,) * len(kernel)
+    n = len(x.shape) - 1
+    _need(n in (1, 2) and len(kernel) == len(stride) == len(padding) == len(dilation) == n, op,
+          f"x {x.shape} has {n} spatial axes; kernel {kernel}, stride {stride}, padding {padding}, dilation {dilation}")
+    _need(min(*kernel, *stride, *dilation, 1) >= 1 and min(sum(padding, ())) >= 0, op, "kernel, stride and dilation are at least 1, padding at least 0")
+    out = tuple((s + p[0] + p[1] - d * (k - 1) - 1) // st + 1 for s, k, st, p, d in zip(x.shape[1:], kernel, stride, padding, dilation))
+    _need(min(out) >= 1, op, f"a window of {kernel} (dilation {dilation}) does not fit into {x.shape} with padding {padding}")
+    return out
+
+
+def exact_bound(op: Op, x: Ints) -> int:
+    """Largest magnitude that any partial sum of a Dense or Conv can reach, in any order of summation."""
+    lo, hi = (min(x.lo, op.pad), max(x.hi, op.pad)) if isinstance(op, Conv) else (x.lo, x.hi)
+    w = np.abs(op.weight.reshape(len(op.weight), -1)).sum(1)
+    return int((w * max(abs(lo), abs(hi)) + np.abs(op.bias)).max())
+
+
+def _need(fact: bool, op: Op, otherwise: str) -> None:
+    if not fact:
+        raise UserError(f"{kind(op)}: {otherwise}")
+
+
+def _conv(op: Conv, x: Ints) -> Ints:
+    w, b = op.weight, op.bias
+    _need(len(x.shape) == w.ndim - 1 and b.shape == w.shape[:1], op, f"weight {w.shape} and bias {b.shape} do not belong to x {x.shape}")
+    _need(op.groups >= 1 and len(w) % op.groups == 0 and x.shape[0] == w.shape[1] * op.groups, op,
+          f"weight {w.shape} in {op.groups} groups needs {w.shape[1] * op.groups} channels, not {x.shape[0]}")
+    lo, hi = (min(x.lo, op.pad), max(x.hi, op.pad)) if _padded(op.padding) else (x.lo, x.hi)
+    space = spatial(op, x, w.shape[2:], op.stride, op.padding, op.dilation)
+    return Ints((len(w), *space), *_dot_bounds(w.reshape(len(w), -1), b, lo, hi))
+
+
+def _requant(op: Requant, x: Ints) -> Ints:
+    _need(op.mul.ndim == 1 and len(op.mul) >= 1 and op.mul.min() > 0, op, "every multiplier is above 0")
+    _need(-len(x.shape) <= op.axis < len(x.shape), op, f"axis {op.axis} of shape {x.shape}")
+    _need(len(op.mul) in (1, x.shape[op.axis]), op, f"{len(op.mul)} multipliers for axis {op.axis} of shape {x.shape}")
+    _need(op.shift >= 0 and op.lo <= op.hi, op, f"shift {op.shift} or bounds [{op.lo}, {op.hi}]")
+    mul = int(op.mul.max())
+    product = Ints((1,), min(x.lo * mul, 0), max(x.hi * mul, 0))
+    _need(max(product.bits, op.shift + 1) < WORD_BITS, op, f"{x} times {mul} with shift {op.shift} needs more than {WORD_BITS} bits")
+    ends = [ops.requant(v, int(m), op.shift, op.zero, op.lo, op.hi) for v in (x.lo, x.hi) for m in (op.mul.min(), op.mul.max())]
+    return Ints(x.shape, min(ends), max(ends))
+
+
+def _dot_bounds(w: np.ndarray, b: np.ndarray, lo: int, hi: int) -> tuple[int, int]:
+    ends = w * lo, w * hi
+    return int((np.minimum(*ends).sum(1) + b).min()), int((np.maximum(*ends).sum(1) + b).max())
+
+
+def _product(a: Ints, b: Ints) -> tuple[int, int]:
+    ends = [p * q for p in (a.lo, a.hi) for q in (b.lo, b.hi)]
+    return min(ends), max(ends)
+
+
+def _padded(padding) -> bool: return any(map(any, padding))
+
+
+def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]: return shape[:axis] + shape[axis + 1:]

@@ -1,0 +1,139 @@
+"""The captured float network: a list of steps with batch norm already folded.  It runs in torch.
+
+Whatever the model came from (torch module, torch.export file, ONNX), it ends here; everything in `quant` starts here.
+"""
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn import functional as F
+
+from ir import UserError
+
+FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # elementwise; each becomes a table of an 8-bit value
+    "sigmoid": torch.sigmoid, "tanh": torch.tanh, "silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "hardsigmoid": F.hardsigmoid, "hardswish": F.hardswish, "elu": F.elu, "softplus": F.softplus, "exp": torch.exp,
+    "abs": torch.abs, "mish": F.mish,
+}
+
+
+@dataclass
+class Step:
+    """One float operation.  `attrs` and `weight`/`bias` by kind (shapes are without the batch axis):
+
+    input                                        attrs: none
+    conv      weight (O, C/groups, *k), bias (O,) stride, padding ((before, after), ..), dilation, groups; 1d or 2d
+    linear    weight (O, I), bias (O,)           over the last axis
+    relu                                          none
+    clip                                          lo, hi (floats; None = no bound); ReLU6 is lo=0, hi=6
+    function                                      fn: a name in FUNCTIONS, or "leaky_relu" with slope
+    add, mul                                      two args of equal shape
+    scale     weight (C,), bias (C,)              per-channel affine that had no layer to fold into; axis
+    matmul                                        two args, (..., M, K) @ (..., K, N)
+    maxpool   avgpool                             kernel, stride, padding ((before, after), ..)  (avgpool counts the padding)
+    concat                                        axis
+    reshape                                       shape
+    transpose                                     perm
+    slice                                         start, stop, step (one of each per axis)
+    pad                                           padding ((before, after), ..) per axis, value
+    embedding weight (V, D)                       of an integer input
+    """
+    name: str
+    kind: str
+    args: tuple[str, ...]
+    shape: tuple[int, ...]
+    attrs: dict = field(default_factory=dict)
+    weight: torch.Tensor | None = None
+    bias: torch.Tensor | None = None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one sample (0 for what has no weights)."""
+        if self.kind == "conv":
+            return math.prod(self.shape) * self.weight[0].numel()
+        return math.prod(self.shape) * self.weight.shape[1] if self.kind == "linear" else 0
+
+
+@dataclass
+class Net:
+    """Steps by name in topological order; the last is the output unless `output` names another."""
+    steps: dict[str, Step]
+    output: str
+    hash: str = ""  # of structure and weights: what tables and plans are tied to
+
+    @property
+    def input(self) -> Step: return next(s for s in self.steps.values() if s.kind == "input")
+
+    @property
+    def layers(self) -> dict[str, Step]:
+        """The steps that a plan decides on: those with weights to multiply by."""
+        return {n: s for n, s in self.steps.items() if s.kind in ("conv", "linear")}
+
+    def users(self) -> dict[str, list[str]]:
+        """name -> names of the steps that read it."""
+        out: dict[str, list[str]] = {n: [] for n in self.steps}
+        for s in self.steps.values():
+            for a in dict.fromkeys(s.args):
+                out[a].append(s.name)
+        return out
+
+    def __call__(self, x: torch.Tensor, keep: bool = False):
+        """(N, *input.shape) float32 -> (N, *output.shape); keep=True gives {step: value}."""
+        if tuple(x.shape[1:]) != self.input.shape:
+            raise UserError(f"the model takes (N, {', '.join(map(str, self.input.shape))}), not {tuple(x.shape)}")
+        env: dict[str, torch.Tensor] = {}
+        for s in self.steps.values():
+            env[s.name] = x if s.kind == "input" else compute(s, *[env[a] for a in s.args])
+        return env if keep else env[self.output]
+
+
+def compute(s: Step, *xs: torch.Tensor) -> torch.Tensor:
+    """One step on float tensors with the batch axis first."""
+    a, x = s.attrs, xs[0]
+    match s.kind:
+        case "conv":
+            conv = F.conv1d if s.weight.dim() == 3 else F.conv2d
+            return conv(pad(x, a["padding"], 0.0), s.weight, s.bias, a["stride"], 0, a["dilation"], a["groups"])
+        case "linear":
+            return F.linear(x, s.weight, s.bias)
+        case "relu":
+            return x.relu()
+        case "clip":
+            return x.clip(a["lo"], a["hi"])
+        case "function":
+            return F.leaky_relu(x, a["slope"]) if a["fn"] == "leaky_relu" else FUNCTIONS[a["fn"]](x)
+        case "add":
+            return x + xs[1]
+        case "mul":
+            return x * xs[1]
+        case "scale":
+            shape = [1] * x.dim()
+            shape[a["axis"] + 1] = -1
+            return x * s.weight.view(shape) + s.bias.view(shape)
+        case "matmul":
+            return x @ xs[1]
+        case "maxpool":
+            pool = F.max_pool1d if len(a["kernel"]) == 1 else F.max_pool2d
+            return pool(pad(x, a["padding"], -math.inf), a["kernel"], a["stride"])
+        case "avgpool":
+            pool = F.avg_pool1d if len(a["kernel"]) == 1 else F.avg_pool2d
+            return pool(pad(x, a["padding"], 0.0), a["kernel"], a["stride"])
+        case "concat":
+            return torch.cat(xs, a["axis"] + 1)
+        case "reshape":
+            return x.reshape(-1, *a["shape"])
+        case "transpose":
+            return x.permute(0, *(p + 1 for p in a["perm"]))
+        case "slice":
+            return x[(slice(None), *map(slice, a["start"], a["stop"], a["step"]))]
+        case "pad":
+            return F.pad(x, [v for p in reversed(a["padding"]) for v in p], value=a["value"])
+        case "embedding":
+            return F.embedding(x.long(), s.weight)
+    raise UserError(f"step {s.name!r}: unknown kind {s.kind!r}")
+
+
+def pad(x: torch.Tensor, padding, value: float) -> torch.Tensor:
+    """x with `value` around its last axes: (before, after) of each, as many as `padding` has."""
+    return F.pad(x, [v for p in reversed(padding) for v in p], value=value) if any(map(any, padding)) else x
