@@ -1,0 +1,88 @@
+"""cocotb side of the bench: feeds and drains numbered ready/valid streams, with random stalls.  Runs inside the simulator."""
+import json
+import random
+from pathlib import Path
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import FallingEdge
+
+STALLS = (0.0, 0.1, 0.5, 0.9)  # a stream draws one of these chances to stand still in a cycle
+RESET_CYCLES = 4
+TAIL_CYCLES = 64               # after the last expected beat, to catch surplus ones
+
+
+class Source:
+    """Offers the beats of one input; a beat once offered stays until it is taken."""
+    def __init__(self, port, beats: list[int], chance: float, rng: random.Random):
+        self.port, self.beats, self.chance, self.rng = port, beats, chance, rng
+        self.at, self.offered = 0, False
+
+    def step(self, fired: bool) -> bool:
+        """Take note of the last edge; set the data of the next one and say whether it is valid."""
+        if fired:
+            self.at += 1
+            self.offered = False
+        if self.offered or self.at >= len(self.beats):
+            return self.offered
+        self.offered = not self.chance or self.rng.random() >= self.chance
+        if self.offered:
+            self.port.value = self.beats[self.at]
+        return self.offered
+
+    @property
+    def missing(self) -> int: return len(self.beats) - self.at
+
+
+class Sink:
+    """Takes the beats of one output."""
+    def __init__(self, port, expected: int, chance: float, rng: random.Random):
+        self.port, self.expected, self.chance, self.rng = port, expected, chance, rng
+        self.beats: list[str] = []
+
+    def step(self, fired: bool) -> bool:
+        """Take note of the last edge; say whether the next beat may come."""
+        if fired:
+            self.beats.append(hex(int(self.port.value)))
+        return not self.chance or self.rng.random() >= self.chance
+
+    @property
+    def missing(self) -> int: return self.expected - len(self.beats)
+
+
+def streams(dut, job: dict) -> list[Source | Sink]:
+    """The job's streams in the order of the bench; without a seed nothing ever stalls."""
+    rng = random.Random(job["seed"])
+    out = []
+    for k, s in enumerate(job["streams"]):
+        chance = rng.choice(STALLS) if job["seed"] is not None else 0.0
+        own = random.Random(rng.random())
+        out.append(Source(getattr(dut, f"d{k}_i"), [int(b, 16) for b in s["beats"]], chance, own) if "beats" in s
+                   else Sink(getattr(dut, f"d{k}_o"), s["expected"], chance, own))
+    return out
+
+
+@cocotb.test()
+async def play(dut):
+    """Run job.json of the current folder; leave result.json: beats, cycle of each output's last beat, what is missing."""
+    job = json.loads(Path("job.json").read_text())
+    ports = streams(dut, job)
+    for p in ports:
+        if isinstance(p, Source):
+            p.port.value = 0
+    dut.go_i.value = 0
+    dut.rst_ni.value = 0
+    Clock(dut.clk_i, 2, "ns").start()
+    edge = FallingEdge(dut.clk_i)
+    for _ in range(RESET_CYCLES):
+        await edge
+    dut.rst_ni.value = 1
+    cycle, idle, last = 0, 0, 0
+    while idle <= (job["patience"] if any(p.missing > 0 for p in ports) else TAIL_CYCLES):
+        await edge
+        done = int(dut.done_o.value)
+        dut.go_i.value = sum(p.step(bool(done >> k & 1)) << k for k, p in enumerate(ports))
+        cycle, idle = cycle + 1, 0 if done else idle + 1
+        last = cycle if done else last
+    Path("result.json").write_text(json.dumps({"missing": [p.missing for p in ports], "cycles": last - 1,
+                                               "beats": [getattr(p, "beats", []) if isinstance(p, Sink) else [] for p in ports]}))
