@@ -50,7 +50,7 @@ def digits(seed: int = 0) -> dict[str, np.ndarray]:
     return {"x": x[-500:], "y": y[-500:], "calib_x": x[:-500], "calib_y": y[:-500]}
 
 
-def train(data: dict[str, np.ndarray], epochs: int = 12, seed: int = 0, progress=lambda done, total, note="": None) -> DigitNet:
+def train(data: dict[str, np.ndarray], epochs: int = 30, seed: int = 0, progress=lambda done, total, note="": None) -> DigitNet:
     """A trained DigitNet in eval mode: Adam, one-cycle learning rate, images shifted by up to a pixel."""
     torch.manual_seed(seed)
     net, x, y = DigitNet(), torch.from_numpy(data["calib_x"]), torch.from_numpy(data["calib_y"])

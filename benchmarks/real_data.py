@@ -1,0 +1,69 @@
+"""Samples for the real models, from the folder that QSEARCH_DATA names: what each net takes, NCHW, float32.
+
+Each function is a data factory for the command line, for example `--data benchmarks.real_data:cifar10`.
+"""
+import os
+from pathlib import Path
+
+import numpy as np
+
+CIFAR_MEAN, CIFAR_STD = np.float32([.485, .456, .406]), np.float32([.229, .224, .225])
+
+
+def root() -> Path: return Path(os.environ["QSEARCH_DATA"])
+
+
+def _cifar(prepare) -> dict[str, np.ndarray]:
+    with np.load(root() / "cifar10" / "exact.npz") as z:
+        x, y, cx, cy = (z[k] for k in ("test_x", "test_y", "train_x", "train_y"))
+    def nchw(v): return np.ascontiguousarray(prepare(v.astype(np.float32)).transpose(0, 3, 1, 2))
+    return {"x": nchw(x), "y": y.astype(np.int64), "calib_x": nchw(cx[:512]), "calib_y": cy[:512].astype(np.int64)}
+
+
+def cifar10() -> dict[str, np.ndarray]:
+    """For ResNet-20/56: 500 test and 512 training images, normalized."""
+    return _cifar(lambda v: (v / 255 - CIFAR_MEAN) / CIFAR_STD)
+
+
+def cifar10_raw() -> dict[str, np.ndarray]:
+    """For ResNet-8: 500 test and 512 training images, pixels 0..255."""
+    return _cifar(lambda v: v)
+
+
+def _jpegs(size: int) -> tuple[np.ndarray, np.ndarray]:
+    from PIL import Image
+    files = sorted((root() / "imagenet" / "img224").glob("*.jpg"))
+    x = np.stack([np.asarray(Image.open(f).convert("RGB").resize((size, size), Image.BILINEAR) if size != 224 else Image.open(f).convert("RGB"))
+                  for f in files])
+    return x.transpose(0, 3, 1, 2).astype(np.float32), np.array([int(f.name[:4]) for f in files])
+
+
+def imagenet() -> dict[str, np.ndarray]:
+    """For MobileNetV1: 200 images to score, 200 others to calibrate with, x / 127.5 - 1.  One image a class."""
+    x, y = _jpegs(224)
+    x = x / 127.5 - 1
+    return {"x": np.ascontiguousarray(x[:200]), "y": y[:200], "calib_x": np.ascontiguousarray(x[200:400]), "calib_y": y[200:400]}
+
+
+def people() -> dict[str, np.ndarray]:
+    """For visual wake words: photographs scaled to 96x96, pixels 0..1, without labels."""
+    x = _jpegs(96)[0] / 255
+    return {"x": np.ascontiguousarray(x[:300]), "calib_x": np.ascontiguousarray(x[300:])}
+
+
+def machines() -> dict[str, np.ndarray]:
+    """For the anomaly-detection autoencoder: stand-ins for log-mel frames (five frames of 128 bins), smooth in both axes.
+
+    There is no data for this net, so only equality and fidelity to the float net mean something.
+    """
+    rng = np.random.default_rng(0)
+    walk = np.cumsum(rng.normal(0, 2, (812, 5, 128)), -1) + rng.normal(-30, 8, (812, 1, 1))
+    x = walk.reshape(812, 640).astype(np.float32)
+    return {"x": x[:300], "calib_x": x[300:]}
+
+
+def keywords() -> dict[str, np.ndarray]:
+    """For the keyword-spotting DS-CNN-S: MFCC frames (1, 49, 10)."""
+    with np.load(root() / "speech_commands" / "DS_CNN_S_mfcc_ref_even.npz") as z:
+        x, y = z["mfcc"][:, None].astype(np.float32), z["y"].astype(np.int64)
+    return {"x": x[512:1512], "y": y[512:1512], "calib_x": x[:512], "calib_y": y[:512]}

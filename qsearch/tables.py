@@ -1,0 +1,109 @@
+"""Files for people: gather tables, describe any file of ours, list what can be named, make a report again."""
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import ir
+from ir import Plan, Table, UserError
+from ir.store import load_graph, load_json
+
+
+def gather(paths: list[Path]) -> tuple[dict[str, Table], dict[str, Table]]:
+    """(damage tables, cost tables) by name, from files and folders.  UserError: none of either kind, or two of a name."""
+    files = [f for p in paths for f in (sorted(p.glob("*.table.json")) if p.is_dir() else [p])]
+    found: dict[str, dict[str, Table]] = {"damage": {}, "cost": {}}
+    for f in files:
+        t = Table.load(f)
+        if t.name in found[t.kind]:
+            raise UserError(f"{f}: a second {t.kind} table of {t.name!r}; give only one")
+        found[t.kind][t.name] = t
+    for kind, verb in (("damage", "sense"), ("cost", "cost")):
+        if not found[kind]:
+            raise UserError(f"no {kind} table in {', '.join(map(str, paths))}; make one with `qsearch {verb}`")
+    return found["damage"], found["cost"]
+
+
+def describe(path: Path) -> str:
+    """Any file of ours, as text."""
+    if path.is_dir():
+        return str(load_graph(path))
+    try:
+        what = json.loads(path.read_text()).get("qsearch")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, ValueError, AttributeError):
+        raise UserError(f"{path}: not a qsearch file, or cut off") from None
+    match what:
+        case "graph":
+            return str(load_graph(path))
+        case "plan":
+            p = Plan.load(path)
+            width = max(map(len, p.options))
+            return "\n".join([f"plan for {p.target or 'any target'}", *(f"  {k.ljust(width)}  {v}" for k, v in p.options.items()),
+                              *(f"damage {k}: {v:.6g}" for k, v in p.damage.items()),
+                              *(f"cost {k}: {v:,.6g}" + (f" of at most {p.budgets[k]:,.6g}" if k in p.budgets else "") for k, v in p.costs.items())])
+        case "table":
+            return grid(Table.load(path))
+        case str():
+            return json.dumps(load_json(path, what), indent=1)
+    raise UserError(f"{path}: not a qsearch file")
+
+
+def grid(t: Table) -> str:
+    """A table of layers x options."""
+    options = list(dict.fromkeys(o for row in t.rows.values() for o in row))
+    lines = [[f"{t.kind} {t.name}" + (f" [{t.unit}]" if t.unit else ""), *options]]
+    lines += [[layer, *(f"{row[o]:.4g}" if o in row else "-" for o in options)] for layer, row in t.rows.items()]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(options) + 1)]
+    return "\n".join("  ".join(c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))) for line in lines)
+
+
+def listing(what: str) -> list[str]:
+    """Lines that tell what there is of a kind."""
+    kinds: dict[str, Callable[[], list[str]]] = {"formats": _formats, "metrics": _metrics, "costs": _costs, "targets": _targets,
+                                                 "observers": _observers, "ops": _ops}
+    if what not in kinds:
+        raise UserError(f"cannot list {what!r}; there are {', '.join(kinds)}")
+    return kinds[what]()
+
+
+def rewrite_report(folder: Path) -> Path:
+    """The report of a finished run, made again from its files."""
+    from . import flow
+    from .report import write_report
+    rows = load_json(folder / "result.json", "result")["rows"]
+    damage, costs = gather([folder])
+    front = flow.load_front(folder) if (folder / "front" / "front.json").exists() else []
+    write_report(folder, tables=list(damage.values()), plan=Plan.load(folder / "plan.json"), front=front, rows=rows, costs=list(costs.values()))
+    return folder / "report.html"
+
+
+def _formats() -> list[str]:
+    return [f"{f.name:9} {f.bits:2} bits  {len(f.grid):6} values in [{f.lo}, {f.hi}]" for f in ir.FORMATS.values()]
+
+
+def _metrics() -> list[str]:
+    from search import METRICS
+    return [f"{k:12} {_first_line(v)}" for k, v in METRICS.items()]
+
+
+def _costs() -> list[str]:
+    from search import COSTS
+    return [f"{k:12} {_first_line(v)}" for k, v in COSTS.items()]
+
+
+def _targets() -> list[str]:
+    from .backends import targets
+    return [f"{t.name:12} {t.kind:5} {', '.join(f'{k} {v:,}' for k, v in t.resources.items())}" for t in targets().values()]
+
+
+def _observers() -> list[str]:
+    from quant import OBSERVERS
+    return [f"{k:12} {_first_line(v)}" for k, v in OBSERVERS.items()]
+
+
+def _ops() -> list[str]:
+    return [f"{c.__name__.lower():10} {_first_line(c)}" for c in ir.graph.OPS]
+
+
+def _first_line(thing) -> str: return (thing.__doc__ or "").strip().splitlines()[0] if thing.__doc__ else ""
