@@ -39,10 +39,12 @@ class NumberFormat:
     def signed(self) -> bool: return self.lo < 0
 
     def nearest(self, v, xp=np):
-        """Grid point nearest to v (in steps), as floats or integers of `xp` (numpy or torch); ties to the even step."""
+        """Grid point nearest to v (reals in steps, of `xp`: numpy or torch), as floats; ties to the even step of the grid."""
         if isinstance(self.grid, range):
             return xp.round(v).clip(self.lo, self.hi)
-        g = xp.asarray(self.grid)
+        v = xp.asarray(v)
+        like = {"dtype": np.result_type(v, np.float32)} if xp is np else {"dtype": v.dtype, "device": v.device}
+        g = xp.asarray(self.grid, **like)
         mid = (g[1:] + g[:-1]) / 2
         below = xp.searchsorted(mid, v, side="left")
         above = xp.searchsorted(mid, v, side="right")

@@ -7,7 +7,9 @@ Their meaning: `ir/interpret.py`.  The type of a result is never typed in: `ir/i
 To come, each as one more dataclass here, one case in infer and interpret and one rule a backend: integer square root and
 division (norms, softmax), a per-token scale (dynamic quantization) and `State` (recurrent steps).
 """
-from dataclasses import dataclass, field
+import math
+import operator
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -22,6 +24,8 @@ class Ints:
     hi: int
 
     def __post_init__(self):
+        for name in ("shape", "lo", "hi"):  # Python's integers: interval arithmetic must not wrap around
+            object.__setattr__(self, name, _python(getattr(self, name)))
         if self.lo > self.hi or any(s < 1 for s in self.shape):
             raise UserError(f"no integers of shape {self.shape} lie in [{self.lo}, {self.hi}]")
 
@@ -36,25 +40,38 @@ class Ints:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     def __str__(self) -> str:
         return f"{'s' if self.signed else 'u'}{self.bits}[{'x'.join(map(str, self.shape))}] in [{self.lo}, {self.hi}]"
 
 
 def _ints(a) -> np.ndarray:
-    """A constant operand: int64, C order, read-only."""
-    a = np.array(a, dtype=np.int64, order="C")
-    a.setflags(write=False)
-    return a
+    """A constant operand: int64, C order, read-only.  Floats are welcome when they are integers."""
+    try:
+        with np.errstate(invalid="ignore"):
+            out = np.array(a).astype(np.int64, order="C")
+    except OverflowError:
+        out = None
+    if out is None or not np.array_equal(out, a):
+        raise UserError("a constant of the graph holds integers of at most 64 bits; got fractions or larger numbers")
+    out.setflags(write=False)
+    return out
+
+
+def _python(v):
+    """Tuples of Python integers out of lists, tuples and numpy's integers; TypeError for what is no integer."""
+    return tuple(map(_python, v)) if isinstance(v, (tuple, list)) else int(operator.index(v))
 
 
 class Op:
     """Base of the closed set.  Fields that are arrays are constants of int64; the rest are attributes."""
 
     def __post_init__(self):
-        for name in ARRAYS.get(type(self), ()):
-            object.__setattr__(self, name, _ints(getattr(self, name)))
+        for f in fields(self):
+            if f.type is not Ints:
+                tidy = _ints if f.name in ARRAYS.get(type(self), ()) else _python
+                object.__setattr__(self, f.name, tidy(getattr(self, f.name)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +196,11 @@ OPS = (Input, Dense, Conv, Requant, Add, Mul, MatMul, MaxPool, SumPool, Lut, Con
        Gather)
 
 
+def constants(op: Op) -> dict[str, np.ndarray]:
+    """The arrays of an op, by field name."""
+    return {name: getattr(op, name) for name in ARRAYS.get(type(op), ())}
+
+
 @dataclass(frozen=True, eq=False)
 class Node:
     """One value of the graph: `name` = `op` of the values named `args`, of type `type`."""
@@ -196,7 +218,10 @@ class Encoding:
 
     def encode(self, x, lo: int, hi: int) -> np.ndarray:
         """Reals to int64 codes: nearest, ties to even, then clipped to [lo, hi]."""
-        return np.clip(np.rint(np.asarray(x, np.float64) / self.scale) + self.zero, lo, hi).astype(np.int64)
+        x = np.asarray(x, np.float64)
+        if np.isnan(x).any():
+            raise UserError(f"{int(np.isnan(x).sum())} of {x.size} values are not a number; there is no code for NaN")
+        return np.clip(np.rint(x / self.scale) + self.zero, lo, hi).astype(np.int64)
 
     def decode(self, q) -> np.ndarray:
         """Integer codes to float64 reals."""
@@ -234,7 +259,10 @@ class Graph:
     def output(self) -> Node:
         if not self.nodes:
             raise UserError("the graph is empty")
-        return self.nodes[self.result or next(reversed(self.nodes))]
+        name = self.result or next(reversed(self.nodes))
+        if name not in self.nodes:
+            raise UserError(f"the graph's result is {name!r}, not one of its nodes ({', '.join(self.nodes)})")
+        return self.nodes[name]
 
     def users(self) -> dict[str, list[str]]:
         """name -> names of the nodes that read it."""

@@ -24,7 +24,7 @@ def _infer(op: Op, args: tuple[Ints, ...]) -> Ints:
         case Input(t), ():
             return t
         case Dense(w, b), (x,):
-            _need(w.ndim == 2 and b.shape == w.shape[:1], op, f"weight {w.shape} and bias {b.shape} do not belong together")
+            _need(w.ndim == 2 and w.size > 0 and b.shape == w.shape[:1], op, f"weight {w.shape} and bias {b.shape} do not belong together")
             _need(len(x.shape) >= 1 and x.shape[-1] == w.shape[1], op, f"weight {w.shape} needs a last axis of {w.shape[1]}, not {x.shape}")
             return Ints((*x.shape[:-1], len(w)), *_dot_bounds(w, b, x.lo, x.hi))
         case Conv(), (x,):
@@ -43,8 +43,9 @@ def _infer(op: Op, args: tuple[Ints, ...]) -> Ints:
             lo, hi = _product(a, b)
             return Ints((*a.shape[:-1], b.shape[-1]), lo * a.shape[-1], hi * a.shape[-1])
         case MaxPool(k, s, p), (x,):
+            space = spatial(op, x, k, s, p)
             _need(all(max(q) < n for q, n in zip(p, k)), op, f"padding {p} is as wide as the kernel {k}")
-            return Ints((x.shape[0], *spatial(op, x, k, s, p)), x.lo, x.hi)
+            return Ints((x.shape[0], *space), x.lo, x.hi)
         case SumPool(k, s, p, pad), (x,):
             lo, hi = (min(x.lo, pad), max(x.hi, pad)) if _padded(p) else (x.lo, x.hi)
             return Ints((x.shape[0], *spatial(op, x, k, s, p)), lo * math.prod(k), hi * math.prod(k))
@@ -72,12 +73,14 @@ def _infer(op: Op, args: tuple[Ints, ...]) -> Ints:
                   f"[{start}:{stop}:{step}] does not lie within {x.shape}")
             return Ints(tuple(-(-(b - a) // s) for a, b, s in zip(start, stop, step)), x.lo, x.hi)
         case Pad(padding, value), (x,):
-            _need(len(padding) == len(x.shape) and min(sum(padding, ())) >= 0, op, f"padding {padding} of shape {x.shape}")
+            _need(len(padding) == len(x.shape) and _pairs(padding), op,
+                  f"padding {padding} is not (before, after), at least 0, of every axis of {x.shape}")
             shape = tuple(b + s + a for s, (b, a) in zip(x.shape, padding))
             return Ints(shape, min(x.lo, value), max(x.hi, value)) if _padded(padding) else x
         case Gather(table), (x,):
             _need(table.ndim == 2 and x.lo >= 0 and x.hi < len(table), op, f"a table of {len(table)} rows does not cover {x}")
-            return Ints((*x.shape, table.shape[1]), int(table.min()), int(table.max()))
+            reach = table[x.lo:x.hi + 1]
+            return Ints((*x.shape, table.shape[1]), int(reach.min()), int(reach.max()))
     raise UserError(f"{kind(op)} does not take {len(args)} arguments")
 
 
@@ -92,7 +95,8 @@ def spatial(op: Op, x: Ints, kernel, stride, padding, dilation=None) -> tuple[in
     n = len(x.shape) - 1
     _need(n in (1, 2) and len(kernel) == len(stride) == len(padding) == len(dilation) == n, op,
           f"x {x.shape} has {n} spatial axes; kernel {kernel}, stride {stride}, padding {padding}, dilation {dilation}")
-    _need(min(*kernel, *stride, *dilation, 1) >= 1 and min(sum(padding, ())) >= 0, op, "kernel, stride and dilation are at least 1, padding at least 0")
+    _need(min(*kernel, *stride, *dilation) >= 1 and _pairs(padding), op,
+          f"kernel {kernel}, stride {stride} and dilation {dilation} are at least 1, padding {padding} is (before, after), at least 0")
     out = tuple((s + p[0] + p[1] - d * (k - 1) - 1) // st + 1 for s, k, st, p, d in zip(x.shape[1:], kernel, stride, padding, dilation))
     _need(min(out) >= 1, op, f"a window of {kernel} (dilation {dilation}) does not fit into {x.shape} with padding {padding}")
     return out
@@ -101,8 +105,7 @@ def spatial(op: Op, x: Ints, kernel, stride, padding, dilation=None) -> tuple[in
 def exact_bound(op: Op, x: Ints) -> int:
     """Largest magnitude that any partial sum of a Dense or Conv can reach, in any order of summation."""
     lo, hi = (min(x.lo, op.pad), max(x.hi, op.pad)) if isinstance(op, Conv) else (x.lo, x.hi)
-    w = np.abs(op.weight.reshape(len(op.weight), -1)).sum(1)
-    return int((w * max(abs(lo), abs(hi)) + np.abs(op.bias)).max())
+    return max((up - down) * max(abs(lo), abs(hi)) + abs(b) for up, down, b in _rows(op.weight, op.bias))
 
 
 def _need(fact: bool, op: Op, otherwise: str) -> None:
@@ -112,12 +115,12 @@ def _need(fact: bool, op: Op, otherwise: str) -> None:
 
 def _conv(op: Conv, x: Ints) -> Ints:
     w, b = op.weight, op.bias
-    _need(len(x.shape) == w.ndim - 1 and b.shape == w.shape[:1], op, f"weight {w.shape} and bias {b.shape} do not belong to x {x.shape}")
+    _need(len(x.shape) == w.ndim - 1 >= 2 and w.size > 0 and b.shape == w.shape[:1], op, f"weight {w.shape} and bias {b.shape} do not belong to x {x.shape}")
     _need(op.groups >= 1 and len(w) % op.groups == 0 and x.shape[0] == w.shape[1] * op.groups, op,
           f"weight {w.shape} in {op.groups} groups needs {w.shape[1] * op.groups} channels, not {x.shape[0]}")
     lo, hi = (min(x.lo, op.pad), max(x.hi, op.pad)) if _padded(op.padding) else (x.lo, x.hi)
     space = spatial(op, x, w.shape[2:], op.stride, op.padding, op.dilation)
-    return Ints((len(w), *space), *_dot_bounds(w.reshape(len(w), -1), b, lo, hi))
+    return Ints((len(w), *space), *_dot_bounds(w, b, lo, hi))
 
 
 def _requant(op: Requant, x: Ints) -> Ints:
@@ -128,13 +131,24 @@ def _requant(op: Requant, x: Ints) -> Ints:
     mul = int(op.mul.max())
     product = Ints((1,), min(x.lo * mul, 0), max(x.hi * mul, 0))
     _need(max(product.bits, op.shift + 1) < WORD_BITS, op, f"{x} times {mul} with shift {op.shift} needs more than {WORD_BITS} bits")
+    _need(Ints((1,), min(op.zero, op.lo), max(op.zero, op.hi)).bits < WORD_BITS, op,
+          f"zero {op.zero} or bounds [{op.lo}, {op.hi}] need more than {WORD_BITS} bits")
     ends = [ops.requant(v, int(m), op.shift, op.zero, op.lo, op.hi) for v in (x.lo, x.hi) for m in (op.mul.min(), op.mul.max())]
     return Ints(x.shape, min(ends), max(ends))
 
 
 def _dot_bounds(w: np.ndarray, b: np.ndarray, lo: int, hi: int) -> tuple[int, int]:
-    ends = w * lo, w * hi
-    return int((np.minimum(*ends).sum(1) + b).min()), int((np.maximum(*ends).sum(1) + b).max())
+    """Ends of b[o] + sum of w[o, i] * x[i] over all x in [lo, hi]; both are attained by some o and x."""
+    rows = _rows(w, b)
+    return min(up * lo + down * hi + c for up, down, c in rows), max(up * hi + down * lo + c for up, down, c in rows)
+
+
+def _rows(w: np.ndarray, b: np.ndarray) -> list[tuple[int, int, int]]:
+    """(sum of the positive weights, sum of the negative ones, bias) of each output, as Python's integers: no overflow."""
+    w = w.reshape(len(w), -1)
+    if max(int(w.max()), -int(w.min())) * w.shape[1] > np.iinfo(np.int64).max:
+        w = w.astype(object)
+    return list(zip(np.maximum(w, 0).sum(1).tolist(), np.minimum(w, 0).sum(1).tolist(), b.tolist()))
 
 
 def _product(a: Ints, b: Ints) -> tuple[int, int]:
@@ -143,6 +157,9 @@ def _product(a: Ints, b: Ints) -> tuple[int, int]:
 
 
 def _padded(padding) -> bool: return any(map(any, padding))
+
+
+def _pairs(padding) -> bool: return all(len(p) == 2 and min(p) >= 0 for p in padding)
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]: return shape[:axis] + shape[axis + 1:]

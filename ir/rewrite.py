@@ -4,11 +4,12 @@ from dataclasses import replace
 import numpy as np
 
 from .graph import Graph, Input, MaxPool, Node, Op, Pad, Requant, Reshape, Slice, SumPool, Transpose
+from .ops import clamp
 
 
 def simplify(g: Graph) -> Graph:
     """Every rewrite, in order."""
-    for step in (fuse_clamp, drop_identity, drop_dead):
+    for step in (drop_dead, fuse_clamp, drop_identity):
         g = step(g)
     return g
 
@@ -30,16 +31,15 @@ def drop_identity(g: Graph) -> Graph:
 
 
 def fuse_clamp(g: Graph) -> Graph:
-    """A requant whose only reader merely clamps it takes over those bounds: clamp(clamp(v, a, b), c, d) = clamp(v, .., ..)."""
+    """A requant whose only reader merely clamps it takes over those bounds: clamp(clamp(v, a, b), c, d) = clamp(v, clamp(a, c, d), ..)."""
     users = g.users()
     bounds: dict[str, tuple[int, int]] = {}
     gone: set[str] = set()
     for n in g.nodes.values():
         if isinstance(n.op, Requant) and _only_clamps(n.op) and n is not g.output:
             src = g.nodes[n.args[0]]
-            if isinstance(src.op, Requant) and users[src.name] == [n.name] and src.name not in gone:
-                lo, hi = (min(max(v, src.op.lo), src.op.hi) for v in (n.op.lo, n.op.hi))
-                bounds[src.name] = lo, hi
+            if isinstance(src.op, Requant) and users[src.name] == [n.name] and src is not g.output and src.name not in gone:
+                bounds[src.name] = tuple(clamp(v, n.op.lo, n.op.hi) for v in (src.op.lo, src.op.hi))
                 gone.add(n.name)
 
     def change(n: Node) -> Op | str:

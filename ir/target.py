@@ -10,7 +10,7 @@ TARGETS: Registry = Registry("target")
 class Target:
     """A device to build for; a resource that is missing from `resources` is unlimited."""
     name: str
-    kind: str                                                # "cpu" or "fpga"
+    kind: str                                                # of the backend: "cpu", "onnx" or "fpga"
     resources: dict[str, int] = field(default_factory=dict)  # fpga: lut, ff, dsp, bram
     clock_mhz: float = 0.0                                   # that cycles are turned into time with; 0: unknown
     family: str = ""                                         # fpga: of hw.targets.FAMILIES
@@ -20,4 +20,5 @@ class Target:
         return cycles / (self.clock_mhz * 1e6)
 
 
-TARGETS.register("cpu")(Target("cpu", "cpu"))
+for _kind in ("cpu", "onnx"):
+    TARGETS.register(_kind)(Target(_kind, _kind))
