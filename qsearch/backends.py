@@ -4,14 +4,16 @@ from pathlib import Path
 import numpy as np
 
 from ir import Graph, Registry, UserError
+from ir.store import graph_hash, load_graph, load_json, save_graph, save_json
 
 TITLES = {"cpu": "TVM (cpu)", "onnx": "ONNX Runtime", "fpga": "Verilog (Verilator)"}
 
 
 def targets() -> Registry:
     """Every target that can be built for."""
-    import hw
-    return hw.TARGETS
+    import hw.targets  # noqa: F401  (the FPGAs enter themselves)
+    from ir.target import TARGETS
+    return TARGETS
 
 
 def target(name: str):
@@ -23,24 +25,29 @@ def title(t) -> str: return TITLES[t.kind]
 
 
 def build(t, graph: Graph, out: Path, settings) -> Path:
-    """Compile into the folder (cpu, fpga) or file (onnx) `out`, and return it."""
+    """Compile into the folder `out` (library, ONNX file or design), with the graph beside it, and return the folder."""
+    _make(t, graph, out, settings)
+    save_graph(graph, out / "graph")
+    save_json(out / "build.json", "build", {"target": t.name, "graph": graph_hash(graph)})
+    return out
+
+
+def _make(t, graph: Graph, out: Path, settings) -> None:
     match t.kind:
         case "cpu":
             from codegen import tvm
             tvm.build(graph, out)
-            return out
         case "onnx":
             from codegen import onnx
             onnx.save(graph, out / "model.onnx")
-            return out
         case "fpga":
             import hw
-            from search import parse_budgets
-            budgets = parse_budgets(settings.budgets)
-            folding = hw.fold(graph, target=t, max_lut=_absolute(budgets.get("lut")), max_cycles=_absolute(budgets.get("cycles")))
+            from search import parse_budget
+            budgets = {r: b for r, b in map(parse_budget, settings.budgets) if isinstance(b, float)}
+            folding = hw.fold(graph, target=t, max_lut=budgets.get("lut"), max_cycles=budgets.get("cycles"))
             hw.generate(graph, out, folding)
-            return out
-    raise UserError(f"target {t.name!r} cannot be built for")
+        case _:
+            raise UserError(f"target {t.name!r} cannot be built for")
 
 
 def execute(t, made: Path, x: np.ndarray, progress=None) -> tuple[np.ndarray, dict]:
@@ -60,4 +67,15 @@ def execute(t, made: Path, x: np.ndarray, progress=None) -> tuple[np.ndarray, di
     raise UserError(f"target {t.name!r} cannot be run")
 
 
-def _absolute(v): return int(v) if isinstance(v, (int, float)) else None
+def check(folder: Path, data, screen) -> dict:
+    """A build folder, run on the evaluation samples of `data` and compared with the graph that lies in it: one row."""
+    from . import flow
+    from .evaluate import mismatches, score
+    name = load_json(folder / "build.json", "build")["target"]
+    t, graph = target(name), load_graph(folder / "graph")
+    x = flow.encode(graph, data.x)
+    expected = flow.reference(graph, data.x)
+    with screen.step(f"run on {name}"):
+        got, facts = execute(t, folder, x)
+    return flow.row(title(t), score(flow.decode(graph, got), data.y, flow.decode(graph, expected)), mismatches(got, expected),
+                    facts.pop("bytes", None), samples=len(x), **facts)

@@ -25,7 +25,7 @@ Targets = Annotated[list[str], typer.Option("--target", "-t", help="cpu, onnx or
 Budgets = Annotated[list[str], typer.Option("--budget", "-b", help="lut=20000, bytes=25%, wbits=4 ...; may be repeated")]
 Metrics = Annotated[list[str], typer.Option("--metric", "-m", help="`qsearch list metrics`; the plan minimises the first")]
 Options = Annotated[str, typer.Option(help="weight formats / activation formats that a layer may get")]
-Fix = Annotated[list[str], typer.Option("--fix", help="LAYER=OPTION: this layer gets this option; may be repeated")]
+Fix = Annotated[list[str], typer.Option("--fix", help="LAYER=OPTIONS: an own menu; LAYER is a name, a pattern, first or last; may be repeated")]
 Tie = Annotated[list[str], typer.Option("--tie", help="LAYER,LAYER,...: these get the same option; may be repeated")]
 Seed = Annotated[int, typer.Option(help="governs all chance")]
 
@@ -59,18 +59,18 @@ def run(model: Model, data: DataOption, out: Out = Path("qsearch-run"), target: 
         solver: Annotated[str, typer.Option(help="highs or cbc")] = "highs", seed: Seed = 0) -> None:
     """A model in; plan, integer graph, checked builds and a report out.  Stopped, it goes on where it was."""
     from . import flow
-    s = flow.Settings(tuple(target), tuple(budget), tuple(metric), options or flow.DEFAULT_OPTIONS, _pairs(fix, "--fix"), _ties(tie), observer,
+    s = flow.Settings(tuple(target), tuple(budget), tuple(metric), options or flow.DEFAULT_OPTIONS, tuple(fix), _ties(tie), observer,
                       rounding, samples, tune, lr, check, simulate, pareto, solver, seed)
     show_result(flow.run(model, data, out, s, screen))
 
 
 @app.command()
-def sense(model: Model, data: DataOption, out: Out = Path("."), metric: Metrics = ["kl", "sqnr"], options: Options = "",  # noqa: B006
+def sense(model: Model, data: DataOption, out: Out = Path("."), metric: Metrics = ["kl", "sqnr"], options: Options = "", fix: Fix = [],  # noqa: B006
           observer: Annotated[str, typer.Option(help="minmax, percentile, mse or entropy")] = "mse",
           samples: Annotated[int, typer.Option(help="calibration samples that the metrics look at")] = 128, seed: Seed = 0) -> None:
     """Damage tables: what each option of each layer does to the model."""
     from . import flow
-    s = flow.Settings(metrics=tuple(metric), options=options or flow.DEFAULT_OPTIONS, observer=observer, samples=samples, seed=seed)
+    s = flow.Settings(metrics=tuple(metric), options=options or flow.DEFAULT_OPTIONS, rules=tuple(fix), observer=observer, samples=samples, seed=seed)
     d = flow.load_data(data)
     net = flow.capture(model, d)
     with screen.step("calibrate"):
@@ -83,11 +83,11 @@ def sense(model: Model, data: DataOption, out: Out = Path("."), metric: Metrics 
 
 @app.command()
 def cost(model: Model, target: Targets = ["cpu"], data: Annotated[str, typer.Option("--data", "-d", help="needed for torch modules only")] = "",  # noqa: B006
-         out: Out = Path("."), options: Options = "", budget: Budgets = []) -> None:  # noqa: B006
+         out: Out = Path("."), options: Options = "", fix: Fix = [], budget: Budgets = []) -> None:  # noqa: B006
     """Cost tables: what each option of each layer costs on the targets (an FPGA's at the cycles of --budget cycles=N)."""
     import quant
     from . import backends, flow
-    s = flow.Settings(targets=tuple(target), options=options or flow.DEFAULT_OPTIONS, budgets=tuple(budget))
+    s = flow.Settings(targets=tuple(target), options=options or flow.DEFAULT_OPTIONS, rules=tuple(fix), budgets=tuple(budget))
     net = flow.capture(model, flow.load_data(data)) if data else quant.load_model(model)
     tables = flow.save_tables(flow.cost(net, [backends.target(t) for t in target], s), out, "cost")
     for name in tables:
@@ -96,7 +96,7 @@ def cost(model: Model, target: Targets = ["cpu"], data: Annotated[str, typer.Opt
 
 @app.command()
 def plan(tables: Annotated[list[Path], typer.Argument(help="*.table.json files, or folders of them")], budget: Budgets = [],  # noqa: B006
-         metric: Annotated[str, typer.Option(help="the damage table to minimise, if there are several")] = "", fix: Fix = [], tie: Tie = [],  # noqa: B006
+         metric: Annotated[str, typer.Option(help="the damage table to minimise, if there are several")] = "", tie: Tie = [],  # noqa: B006
          out: Out = Path("plan.json"), pareto: Annotated[int, typer.Option(help="write a front of this many plans instead")] = 0,
          solver: Annotated[str, typer.Option(help="highs or cbc")] = "highs") -> None:
     """The plan of least damage within the budgets."""
@@ -106,13 +106,13 @@ def plan(tables: Annotated[list[Path], typer.Argument(help="*.table.json files, 
     if metric and metric not in damage:
         raise UserError(f"no damage table {metric!r} was given (there are {', '.join(damage)})")
     first = metric or next(iter(damage))
-    s = flow.Settings(budgets=tuple(budget), metrics=(first,), fixed=_pairs(fix, "--fix"), ties=_ties(tie), solver=solver, pareto=pareto)
+    s = flow.Settings(budgets=tuple(budget), metrics=(first,), ties=_ties(tie), solver=solver, pareto=pareto)
     if pareto:
         for i, p in enumerate(flow.pareto(damage, costs, s)):
             p.save(out.parent / "front" / f"{i:02d}.plan.json")
             print(out.parent / "front" / f"{i:02d}.plan.json", _sums(p))
         return
-    p = flow.save_plan(flow.choose(damage, costs, "", s), out)
+    p = flow.save_plan(flow.choose(damage, costs, s), out)
     show_plan(p)
     print(out)
 
@@ -235,13 +235,6 @@ def show_plan(p) -> None:
 def _sums(p) -> str:
     return ", ".join([*(f"{k} damage {v:.4g}" for k, v in p.damage.items()),
                       *(f"{k} {v:,.0f}" + (f" of {p.budgets[k]:,.0f}" if k in p.budgets else "") for k, v in p.costs.items())])
-
-
-def _pairs(given: list[str], flag: str) -> dict[str, str]:
-    for g in given:
-        if "=" not in g:
-            raise UserError(f"{flag} {g!r} is not of the form LAYER=OPTION, for example {flag} conv1=int8/uint8")
-    return dict(g.split("=", 1) for g in given)
 
 
 def _ties(given: list[str]) -> tuple[tuple[str, ...], ...]: return tuple(tuple(g.split(",")) for g in given)

@@ -3,7 +3,7 @@
 Each step is a function that can be called alone (the command line does); `run` chains them in a folder, so that a run that
 was stopped goes on where it was.
 """
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ class Settings:
     budgets: tuple[str, ...] = ("bytes=25%",)      # as written: "lut=20000", "bytes=25%", "wbits=4"
     metrics: tuple[str, ...] = ("kl", "sqnr")      # the first one is what the plan minimises
     options: str = DEFAULT_OPTIONS
-    fixed: dict[str, str] = field(default_factory=dict)          # layer -> option
+    rules: tuple[str, ...] = ()                    # menus of their own: "first=int8/uint8", "features.*=int4,int8/uint8"
     ties: tuple[tuple[str, ...], ...] = ()
     observer: str = "mse"
     rounding: str = "nearest"
@@ -68,18 +68,17 @@ def run(model, data, out: Path | str, settings: Settings | None = None, screen: 
     screen.say(f"{net.name or 'model'}: {len(net.layers)} layers, {sum(p.macs for p in net.steps.values()) / 1e6:.1f} M multiply-accumulates, "
                f"{len(data.calib_x)} calibration and {len(data.x)} evaluation samples")
 
-    from search.allocate import parse_budgets
-    parse_budgets(s.budgets)  # a mistyped budget is refused before the long work
+    budgets_of(s), menus(net, s)  # what is mistyped is refused before the long work
     with screen.step("calibrate"):
         calibration = calibrate(net, data, s)
-    damage = journal.step("sense", f"sensitivity ({', '.join(s.metrics)})", key + [s.metrics, s.options, s.observer, s.samples, s.seed],
+    damage = journal.step("sense", f"sensitivity ({', '.join(s.metrics)})", key + [s.metrics, s.options, s.rules, s.observer, s.samples, s.seed],
                           lambda progress: save_tables(sense(net, calibration, data, s, out / "sense.cache", progress), out, "damage"),
                           lambda: load_tables(s.metrics, out, "damage"))
     costs = cost(net, targets, s)
     save_tables(costs, out, "cost")
-    plan_key = key + [s.metrics, s.options, s.budgets, s.fixed, s.ties, s.solver, s.targets, s.pareto, *(canonical_rows(t) for t in costs.values())]
+    plan_key = key + [s.metrics, s.options, s.rules, s.budgets, s.ties, s.solver, s.targets, s.pareto, *(canonical_rows(t) for t in costs.values())]
     plan = journal.step("plan", "allocate bits", plan_key,
-                        lambda progress: save_plan(choose(damage, costs, net, s), out / "plan.json"), lambda: Plan.load(out / "plan.json"))
+                        lambda progress: save_plan(choose(damage, costs, s, net.hash), out / "plan.json"), lambda: Plan.load(out / "plan.json"))
     front = journal.step("front", "Pareto front", plan_key,
                          lambda progress: save_front(pareto(damage, costs, s), out), lambda: load_front(out)) if s.pareto else []
     quant_key = plan_key + [{k: str(v) for k, v in plan.options.items()}, s.rounding, s.observer, s.tune, s.learning_rate, s.seed]
@@ -115,31 +114,29 @@ def calibrate(net, data: Data, s: Settings):
 def sense(net, calibration, data: Data, s: Settings, cache: Path | None, progress=None) -> dict[str, Table]:
     """Damage tables by metric, over every layer and option; finished cells survive in `cache`."""
     import quant
-    from search import measure, menu
+    from search import measure
     probe = quant.Simulation(net, calibration, _tensor(data.calib_x[:s.samples]))
-    return measure(probe, list(s.metrics), {n: menu(s.options) for n in net.layers}, cache=cache, progress=progress)
+    return measure(probe, list(s.metrics), menus(net, s), cache=cache, progress=progress)
 
 
 def cost(net, targets, s: Settings) -> dict[str, Table]:
     """Cost tables by resource: bytes, BOPs and weight bits always, hardware resources for an FPGA target."""
     import quant
-    from search import COSTS, menu, parse_budgets
-    layers, options = quant.geometry(net), menu(s.options)
-    tables = {name: make(layers, options) for name, make in COSTS.items()}
-    budgets = parse_budgets(s.budgets)
+    from search import cost_tables
+    layers, options, goal = quant.geometry(net), menus(net, s), budgets_of(s).get("cycles")
+    tables = cost_tables(layers, options)
     for t in targets:
         if t.kind == "fpga":
             import hw
-            goal = budgets.get("cycles")
             tables |= hw.layer_costs(layers, options, t, cycles=int(goal) if goal else None)
     return tables
 
 
-def choose(damage: dict[str, Table], costs: dict[str, Table], net, s: Settings) -> Plan:
+def choose(damage: dict[str, Table], costs: dict[str, Table], s: Settings, model: str = "") -> Plan:
     """The plan of least damage (of the first metric) within the budgets."""
-    from search import allocate, parse_budgets
-    plan = allocate(damage[s.metrics[0]], costs, parse_budgets(s.budgets), ties=s.ties, fixed=s.fixed, solver=s.solver)
-    plan.model, plan.target = net.hash, ",".join(s.targets)
+    from search import allocate
+    plan = allocate(damage[s.metrics[0]], costs, budgets_of(s), ties=s.ties, solver=s.solver)
+    plan.model, plan.target = model, ",".join(s.targets)
     for name, table in damage.items():
         plan.damage[name] = sum(table.rows[layer][str(o)] for layer, o in plan.options.items())
     return plan
@@ -147,10 +144,9 @@ def choose(damage: dict[str, Table], costs: dict[str, Table], net, s: Settings) 
 
 def pareto(damage: dict[str, Table], costs: dict[str, Table], s: Settings) -> list[Plan]:
     """Plans between the cheapest and the dearest in the resource of the first budget."""
-    from search import parse_budgets
     from search import pareto as front
-    resource = next(iter(parse_budgets(s.budgets)))
-    return front(damage[s.metrics[0]], costs, resource, points=s.pareto, solver=s.solver)
+    resource = next(iter(budgets_of(s)), "bytes")
+    return front(damage[s.metrics[0]], costs, resource, points=s.pareto, ties=s.ties, solver=s.solver)
 
 
 def quantize(net, plan: Plan, calibration, data: Data, s: Settings, out: Path, progress=None):
@@ -170,9 +166,9 @@ def quantize(net, plan: Plan, calibration, data: Data, s: Settings, out: Path, p
     fakes = score(fake, data.y, real)
     agree = mismatches(graph.encodings[graph.output.name].encode(fake, graph.output.type.lo, graph.output.type.hi), expected)
     size = sum(w.numel() for step in net.steps.values() for w in (step.weight, step.bias) if w is not None) * 4
-    from search import COSTS
-    small = COSTS["bytes"](quant.geometry(net), sorted({str(o) for o in plan.options.values()}))
-    packed = int(sum(small.rows[n][str(o)] for n, o in plan.options.items()))
+    from search import cost_tables
+    small = cost_tables(quant.geometry(net), {n: [str(o)] for n, o in plan.options.items()}, ["bytes"])["bytes"]
+    packed = int(sum(v for cells in small.rows.values() for v in cells.values()))
     rows = [row("float", score(real, data.y, real) if data.y is not None else None, None, size),
             row("fake-quant (torch)", fakes, agree, None), row("integer (numpy)", exact, 0, packed)]
     save_graph(graph, out / "graph")
@@ -196,6 +192,18 @@ def build(t, graph: Graph, data: Data, expected: np.ndarray, s: Settings, out: P
 
 
 # ---- small pure parts ----
+
+def budgets_of(s: Settings) -> dict[str, float | str]:
+    """The budgets as search takes them."""
+    from search import parse_budget
+    return dict(parse_budget(b) for b in s.budgets)
+
+
+def menus(net, s: Settings) -> dict[str, tuple[str, ...]]:
+    """The options of each layer."""
+    from search import menu, parse_rules, per_layer
+    return per_layer(list(net.layers), menu(s.options), parse_rules(s.rules))
+
 
 def row(name: str, value, wrong: int | None, size: int | None, samples: int | None = None, **facts) -> dict:
     """One line of the table."""

@@ -1,0 +1,123 @@
+"""The command, as a user types it: each verb reads what the one before wrote, and a mistake gets one line."""
+import sys
+
+import numpy as np
+import pytest
+
+from qsearch import cli
+from tests import small
+
+
+@pytest.fixture
+def qsearch(capsys, monkeypatch):
+    """Runs `qsearch ARGS`; gives (exit code, stdout, stderr)."""
+    def call(*args) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["qsearch", "-q", *map(str, args)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as e:
+            code = e.code or 0
+        out = capsys.readouterr()
+        return code, out.out, out.err
+    return call
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cli")
+
+
+MODEL, DATA = "tests.small:net", "tests.small:data"
+MENU = "int2,int4,int8/uint8"
+
+
+def test_each_verb_reads_what_the_one_before_wrote(qsearch, folder):
+    tables, plan, graph, build = folder / "tables", folder / "plan.json", folder / "q", folder / "onnx"
+    code, out, _ = qsearch("sense", MODEL, "-d", DATA, "-o", tables, "--options", MENU, "--samples", 64)
+    assert code == 0 and "damage.kl.table.json" in out and (tables / "damage.sqnr.table.json").exists()
+    assert qsearch("cost", MODEL, "-d", DATA, "-o", tables, "--options", MENU)[0] == 0
+    code, out, err = qsearch("plan", tables, "-b", "bytes=60%", "--metric", "kl", "-o", plan)
+    assert code == 0, err
+    code, out, err = qsearch("quantize", MODEL, plan, "-d", DATA, "-o", graph)
+    assert code == 0, err
+    code, out, err = qsearch("eval", graph / "graph", "-d", DATA)
+    integer = float(out.split()[0])
+    assert code == 0 and integer > 60
+    code, out, err = qsearch("eval", MODEL, "-d", DATA)
+    assert abs(float(out.split()[0]) - integer) < 10
+    assert qsearch("compile", graph / "graph", "-t", "onnx", "-o", build)[0] == 0
+    code, out, err = qsearch("sim", build, "-d", DATA, "--samples", 20)
+    assert code == 0, err
+    assert "conv" in qsearch("show", plan)[1] and "requant" in qsearch("show", graph / "graph")[1]
+    assert "int4/uint8" in qsearch("show", tables / "damage.kl.table.json")[1]
+
+
+def test_plans_of_a_front_cost_more_and_damage_less(qsearch, folder):
+    code, out, err = qsearch("plan", folder / "tables", "-b", "bytes=100%", "--metric", "kl", "-o", folder / "f.json", "--pareto", 5)
+    assert code == 0 and len(out.splitlines()) >= 2, err
+
+
+@pytest.mark.parametrize("what,holds", [("formats", "ternary"), ("metrics", "kl"), ("costs", "bops"), ("targets", "ecp5-85k"),
+                                        ("observers", "percentile"), ("ops", "requant")])
+def test_list(qsearch, what, holds):
+    code, out, _ = qsearch("list", what)
+    assert code == 0 and holds in out
+
+
+@pytest.mark.parametrize("args,line", [
+    (["run", "none.onnx", "-d", DATA], "none.onnx"),
+    (["run", MODEL, "-d", "none.npz"], "error: none.npz: no such file; data is an .npz with arrays x and y, or package.module:factory"),
+    (["run", MODEL, "-d", DATA, "-t", "ecp6"], "error: unknown target 'ecp6'"),
+    (["run", MODEL, "-d", DATA, "-b", "lut"], "lut"),
+    (["run", MODEL, "-d", DATA, "-b", "luts=3"], "luts"),
+    (["run", MODEL, "-d", DATA, "-m", "kll"], "unknown"),
+    (["run", MODEL, "-d", DATA, "--options", "int4/uint99"], "unknown number format 'uint99'"),
+    (["run", MODEL, "-d", DATA, "--fix", "conv"], "error: rule 'conv' is not of the form layer=options, for example first=int8/uint8"),
+    (["run", MODEL, "-d", DATA, "--fix", "convx=int8/uint8", "--options", "int8/uint8"], "convx"),
+    (["run", MODEL, "-d", DATA, "-b", "bytes=3", "--options", "int8/uint8", "-m", "mse"], "smallest"),
+    (["run", "tests.small:nan_net", "-d", DATA], "mix.weight"),
+    (["run", "tests.small:odd", "-d", DATA], "cumsum"),
+    (["run", "tests.small:no_model", "-d", DATA], "no_model"),
+    (["show", "none.json"], "error: none.json: no such file"),
+    (["plan", "none.table.json"], "error: none.table.json: no such file; expected a qsearch table"),
+    (["list", "dreams"], "error: cannot list 'dreams'; there are formats, metrics, costs, targets, observers, ops"),
+    (["compile", "none", "-t", "cpu"], "no such file"),
+])
+def test_one_line_and_exit_code_1(qsearch, args, line, tmp_path):
+    if args[0] == "run":
+        args = [*args, "-o", tmp_path]
+    code, out, err = qsearch(*args)
+    assert code == 1 and err.startswith("error: ") and line in err and len(err.splitlines()) == 1, err
+
+
+@pytest.mark.parametrize("args", [["run"], ["sense", MODEL], ["frobnicate"], ["run", MODEL, "-d", DATA, "--samples", "many"]])
+def test_wrong_usage_is_2(qsearch, args):
+    assert qsearch(*args)[0] == 2
+
+
+def test_unwritable_folder(qsearch, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = qsearch("run", MODEL, "-d", DATA, "-o", tmp_path / "file" / "run")
+    assert code == 1 and "cannot write" in err and "choose a folder that can be written" in err
+
+
+def test_wrong_input_shape(qsearch, tmp_path):
+    np.savez(tmp_path / "d.npz", x=np.zeros((8, 3, 8, 8)), y=np.zeros(8, int))
+    code, _, err = qsearch("run", MODEL, "-d", tmp_path / "d.npz", "-o", tmp_path / "r")
+    assert code == 1 and len(err.splitlines()) == 1 and "3" in err
+
+
+def test_debug_shows_the_traceback(qsearch, monkeypatch):
+    from ir import UserError
+    monkeypatch.setattr(sys, "argv", ["qsearch", "--debug", "show", "none.json"])
+    monkeypatch.setenv("QSEARCH_DEBUG", "1")
+    with pytest.raises(UserError):
+        cli.main()
+
+
+def test_the_small_model_learned_something():
+    import torch
+    d = small.data()
+    with torch.no_grad():
+        assert (small.net()(torch.from_numpy(d["x"])).argmax(1).numpy() == d["y"]).mean() > .8
