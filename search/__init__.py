@@ -1,1 +1,10 @@
-"""To come."""
+"""Damage tables and cost tables in, plans out: which layer gets how many bits.  Needs numpy and pulp; knows no model."""
+from .allocate import allocate
+from .budgets import parse_budget
+from .costs import COSTS, cost_tables
+from .measure import measure
+from .metrics import METRICS
+from .options import DEFAULT_MENU, menu, parse_rules, per_layer
+from .pareto import pareto
+from .probe import Probe
+from .solve import SOLVERS

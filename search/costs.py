@@ -1,0 +1,91 @@
+"""Costs that no device is needed for: memory and operation counts, from the geometry of the layers."""
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil, prod
+
+from ir import Layer, Option, Registry, Table, UserError
+
+COSTS: Registry = Registry("cost")
+BIAS_BYTES, MULTIPLIER_BYTES = 4, 2  # int32 bias and uint16 requant multiplier, one of each for an output channel
+
+
+@dataclass(frozen=True)
+class Cost:
+    """cost(layer, option) in `unit`; with `share`, the layers' costs are divided by the total share: an average."""
+    name: str
+    unit: str
+    of: Callable[[Layer, Option], float]
+    combine: str = "sum"  # or "max": the whole costs as much as its worst layer
+    share: Callable[[Layer], int] | None = None
+
+    def __call__(self, layer: Layer, option: Option) -> float: return self.of(layer, option)
+
+
+def cost(name: str, unit: str, **more):
+    """Decorator that enters a function (Layer, Option) -> float among the COSTS."""
+    def add(of):
+        COSTS.register(name)(Cost(name, unit, of, **more))
+        return of
+    return add
+
+
+def inputs(layer: Layer) -> int:
+    """Number of input elements of one sample."""
+    return layer.in_channels * prod(layer.in_space)
+
+
+@cost("bytes", "bytes")
+def weight_bytes(layer: Layer, option: Option) -> float:
+    """Memory of the parameters: weights packed at their code's bits, a bias and a multiplier for each output channel.
+
+    Rounded up to a byte a layer.  One multiplier a layer for `t`, one for each group of inputs for `g<size>`.
+    """
+    match option.granularity[:1]:
+        case "": scales = layer.out_channels
+        case "t": scales = 1
+        case _: scales = layer.out_channels * ceil(layer.fan_in / int(option.granularity[1:]))
+    return ceil(layer.weights * option.weight_format.bits / 8) + BIAS_BYTES * layer.out_channels + MULTIPLIER_BYTES * scales
+
+
+@cost("bops", "bit operations")
+def bops(layer: Layer, option: Option) -> float:
+    """Bit operations of one sample: MACs * weight bits * activation bits (HAWQ-V3, section 3.4)."""
+    return layer.macs * option.weight_format.bits * option.act_format.bits
+
+
+@cost("macs_bits", "bits")
+def macs_bits(layer: Layer, option: Option) -> float:
+    """MACs of one sample * weight bits: the cycles of hardware that takes its weights bit by bit."""
+    return layer.macs * option.weight_format.bits
+
+
+@cost("input_bytes", "bytes", combine="max")
+def input_bytes(layer: Layer, option: Option) -> float:
+    """Memory of the layer's input for one sample; the largest counts, as layers run one after the other."""
+    return ceil(inputs(layer) * option.act_format.bits / 8)
+
+
+@cost("wbits", "bits", share=lambda layer: layer.weights)
+def weight_bits(layer: Layer, option: Option) -> float:
+    """Bits of all weights; as a share, the average number of bits of a weight."""
+    return layer.weights * option.weight_format.bits
+
+
+@cost("abits", "bits", share=inputs)
+def act_bits(layer: Layer, option: Option) -> float:
+    """Bits of all inputs of layers; as a share, the average number of bits of an activation."""
+    return inputs(layer) * option.act_format.bits
+
+
+def cost_tables(layers: Mapping[str, Layer], options: Mapping[str, Iterable[str]], names: Iterable[str] = ("bytes", "bops", "wbits"),
+                about: dict | None = None) -> dict[str, Table]:
+    """{name: cost table} over `options`, {layer: option texts}; a budget bounds the sum of a table (or its maximum)."""
+    if unknown := [k for k in options if k not in layers]:
+        raise UserError(f"no layer {unknown[0]!r} in the model (it has {', '.join(layers)})")
+    tables = {}
+    for name in names:
+        c = COSTS[name]
+        whole = sum(c.share(layers[k]) for k in options) if c.share else 1
+        rows = {k: {o: c(layers[k], Option.parse(o)) / whole if c.share else c(layers[k], Option.parse(o)) for o in options[k]} for k in options}
+        tables[name] = Table(name, "cost", rows, c.unit, {"combine": c.combine} | (about or {}))
+    return tables

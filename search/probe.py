@@ -1,0 +1,47 @@
+"""What a metric may ask of a model.  The model itself lives on the other side: search never sees torch."""
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+
+
+class Probe(Protocol):
+    """A model with probe samples: it runs with any of its layers quantized, without labels."""
+    layers: tuple[str, ...]  # what can be quantized, in the order of the data flow
+    key: str                 # hash of model, samples and calibration settings: equal keys mean equal answers
+
+    def reference(self) -> np.ndarray:
+        """Float outputs on the probe samples, (N, K)."""
+
+    def outputs(self, options: Mapping[str, str]) -> np.ndarray:
+        """Outputs (N, K) with only the named layers quantized, {layer: option text}."""
+
+    def local(self, layer: str, option: str) -> tuple[np.ndarray, np.ndarray]:
+        """Output of one layer in float, and with its weights and its input quantized; equal shapes, (N, ...)."""
+
+
+class Remembering:
+    """A probe that keeps its reference and the last answer of each kind, so that metrics of one cell share one run."""
+
+    def __init__(self, probe: Probe):
+        self.probe, self.layers, self.key = probe, tuple(probe.layers), probe.key
+        self._reference: np.ndarray | None = None
+        self._outputs: tuple = (None, None)
+        self._local: tuple = (None, None)
+
+    def reference(self) -> np.ndarray:
+        if self._reference is None:
+            self._reference = np.asarray(self.probe.reference(), np.float64)
+        return self._reference
+
+    def outputs(self, options: Mapping[str, str]) -> np.ndarray:
+        asked = tuple(sorted(options.items()))
+        if self._outputs[0] != asked:
+            self._outputs = asked, np.asarray(self.probe.outputs(options), np.float64)
+        return self._outputs[1]
+
+    def local(self, layer: str, option: str) -> tuple[np.ndarray, np.ndarray]:
+        if self._local[0] != (layer, option):
+            exact, rounded = self.probe.local(layer, option)
+            self._local = (layer, option), (np.asarray(exact, np.float64), np.asarray(rounded, np.float64))
+        return self._local[1]
