@@ -1,0 +1,120 @@
+"""One description of a quantized step, read in two ways: run on torch with gradients, or added to an integer graph.
+
+A site (quant/sites.py) calls `op`, `requant` and `recode` of an emitter; it cannot know which of the two it talks to, so
+that what is trained and what is lowered cannot part.  Both infer the same types, hence take the same shifts.
+"""
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ir import Add, Graph, Ints, Lut, Op, Requant
+from ir.infer import infer
+from .encode import Coding
+from .execute import evaluate
+from .fake import Exactly
+
+MUL_BITS = 15       # of the largest multiplier of a requant
+MORE_MUL_BITS = 17  # if the channels differ so much that the smallest would be coarse; still one 18-bit signed DSP input
+FINE = 64           # a multiplier of this size errs by less than 1 %
+PRODUCT_BITS = 53   # accumulator * multiplier stays exact in float64
+ADD_BITS = 12       # of the larger arm's multiplier on the way to a common scale
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of integers: what it is (torch: integers held as floats; graph: a node's name) and its type."""
+    data: torch.Tensor | str
+    type: Ints
+
+
+class Emitter:
+    """What a site talks to.  `live`: constants of the op that carry a gradient, or `ratio` / `fn`, a rounding's smooth twin."""
+
+    def op(self, name: str, op: Op, *args: Value, live: dict | None = None) -> Value:
+        raise NotImplementedError
+
+    def requant(self, name: str, x: Value, ratio: torch.Tensor, zero: int, lo: int, hi: int, axis: int = 0) -> Value:
+        """clamp(round(x * ratio) + zero, lo, hi) with the dyadic multipliers nearest to `ratio` (scalar or one a channel)."""
+        mul, shift = dyadic(ratio.detach().reshape(-1).cpu().numpy(), max(-x.type.lo, x.type.hi))
+        return self.op(name, Requant(mul, shift, zero, lo, hi, axis), x, live={"ratio": ratio})
+
+    def shifted(self, name: str, x: Value, zero: int, mul: int = 1, ratio: torch.Tensor | None = None) -> Value:
+        """mul * (x - zero), which no clamp ever touches."""
+        if mul == 1 and zero == 0:
+            return x
+        op = Requant([mul], 0, -mul * zero, mul * (x.type.lo - zero), mul * (x.type.hi - zero))
+        return self.op(name, op, x, live={"ratio": torch.tensor(float(mul)) if ratio is None else ratio})
+
+    def recode(self, name: str, x: Value, old: Coding, new: Coding) -> Value:
+        """The same reals under another encoding."""
+        if old is new:
+            return x
+        x = self.shifted(f"{name}.0", x, old.zero)
+        return self.requant(name, x, old.scale / new.scale, new.zero, new.fmt.lo, new.fmt.hi)
+
+    def add(self, name: str, a: Value, b: Value, codes: tuple[Coding, Coding]) -> tuple[Value, torch.Tensor]:
+        """a + b on a common fine scale, and that scale."""
+        if codes[0] is codes[1]:
+            arms, fine = [self.shifted(f"{name}.{s}", v, c.zero) for s, v, c in zip("ab", (a, b), codes)], codes[0].scale
+        else:
+            fine = max(c.scale.detach() for c in codes) / 2 ** (ADD_BITS - 1)
+            arms = [self.shifted(f"{name}.{s}", v, c.zero, max(1, round(float(c.scale.detach() / fine))), c.scale / fine)
+                    for s, v, c in zip("ab", (a, b), codes)]
+        return self.op(name, Add(), *arms), fine
+
+
+class Forward(Emitter):
+    """On torch: every value of the graph, exactly, with gradients.  `values` keeps them by name if asked."""
+
+    def __init__(self, keep: bool = False):
+        self.values: dict[str, torch.Tensor] | None = {} if keep else None
+
+    def op(self, name: str, op: Op, *args: Value, live: dict | None = None) -> Value:
+        types = tuple(a.type for a in args)
+        t = infer(op, *types)
+        y = evaluate(op, t, types, *[a.data for a in args], live=live)
+        if isinstance(op, (Requant, Lut)) and torch.is_grad_enabled():
+            y = Exactly.apply(y, self._shadow(op, args[0].data, live))
+        if self.values is not None:
+            self.values[name] = y
+        return Value(y, t)
+
+    def _shadow(self, op: Requant | Lut, x: torch.Tensor, live: dict) -> torch.Tensor:
+        if isinstance(op, Lut):
+            return live["fn"](x)
+        ratio = live["ratio"].to(x.dtype)
+        if ratio.dim():
+            shape = [1] * x.dim()
+            shape[op.axis + 1 if op.axis >= 0 else op.axis] = -1
+            ratio = ratio.view(shape)
+        return (x * ratio + op.zero).clip(op.lo, op.hi)
+
+
+class Lower(Emitter):
+    """Into a graph."""
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+
+    def op(self, name: str, op: Op, *args: Value, live: dict | None = None) -> Value:
+        self.graph.add(name, op, *[a.data for a in args])
+        return Value(name, self.graph.nodes[name].type)
+
+
+def dyadic(ratio: np.ndarray, bound: int) -> tuple[np.ndarray, int]:
+    """ratio (K,) ~= mul / 2**shift: one shift for all, the largest mul of MUL_BITS bits, every mul >= 1.
+
+    More bits (up to MORE_MUL_BITS) if the smallest multiplier would be coarse, fewer if |x| <= bound could take a product
+    beyond PRODUCT_BITS.  Jacob et al. 2018, section 2.2; HAWQ-V3 (Yao et al. 2021), section 3.
+    """
+    ratio = np.maximum(np.asarray(ratio, np.float64), 2.0 ** -200)
+    top = math.floor(math.log2(ratio.max()))
+    bits = MUL_BITS
+    while bits < MORE_MUL_BITS and ratio.min() < FINE * 2.0 ** (top - bits + 1):
+        bits += 1
+    bits = max(2, min(bits, PRODUCT_BITS - 1 - max(bound, 1).bit_length()))
+    shift = min(max(bits - 1 - top, 0), PRODUCT_BITS - 2)
+    mul = np.rint(np.ldexp(ratio, shift)).clip(1, 2.0 ** (PRODUCT_BITS - 1 - max(bound, 1).bit_length()) - 1)
+    return mul.astype(np.int64), shift

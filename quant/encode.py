@@ -1,0 +1,71 @@
+"""What the integers of a tensor mean: format, scale and zero point, with a scale that can be trained."""
+import math
+
+import torch
+from torch import nn
+
+from ir import Encoding, Ints, NumberFormat, UserError
+from .fake import Damped, Exactly, lsq_factor
+
+TINY = 1e-20  # scales below it (a tensor that is always 0 but for noise) would leave the range of float32
+
+
+class Coding(nn.Module):
+    """real value = scale * (code - zero), code in the format.
+
+    The scale is kept as its logarithm, so that every step of an optimizer leaves it positive (TQT, Jain et al. 2020,
+    section 5.2; we differ: the scale is any real number, the requant realises it as a dyadic ratio).
+    """
+
+    def __init__(self, fmt: NumberFormat, encoding: Encoding, features: int = 1):
+        super().__init__()
+        self.fmt = fmt
+        self.damp = lsq_factor(features, fmt)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(max(encoding.scale, TINY)), dtype=torch.float64))
+        self.register_buffer("zero_point", torch.tensor(encoding.zero))
+
+    @property
+    def scale(self) -> torch.Tensor: return Damped.apply(self.log_scale, self.damp).exp()
+
+    @property
+    def zero(self) -> int: return int(self.zero_point)
+
+    @property
+    def encoding(self) -> Encoding: return Encoding(float(self.scale.detach()), self.zero)
+
+    def type(self, shape: tuple[int, ...]) -> Ints: return Ints(shape, self.fmt.lo, self.fmt.hi)
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Reals to codes held as float32, ties to even: the same numbers as Encoding.encode."""
+        v = x.double() / self.scale
+        exact = (v.detach().round() + self.zero).clip(self.fmt.lo, self.fmt.hi).float()
+        return Exactly.apply(exact, (v + self.zero).clip(self.fmt.lo, self.fmt.hi))
+
+    def decode(self, q: torch.Tensor) -> torch.Tensor:
+        """Codes held as floats to float32 reals."""
+        return ((q.double() - self.zero) * self.scale).float()
+
+    def code_of(self, value: float) -> int:
+        """The code nearest to a real constant, within the format."""
+        v = value / float(self.scale.detach())
+        return int(min(max(round(v) + self.zero, self.fmt.lo), self.fmt.hi)) if math.isfinite(v) else self.fmt.hi if v > 0 else self.fmt.lo
+
+    def clamps(self, lo: float | None, hi: float | None) -> tuple[int, int]:
+        """The codes of two real bounds; None = the end of the format."""
+        return self.fmt.lo if lo is None else self.code_of(lo), self.fmt.hi if hi is None else self.code_of(hi)
+
+
+def encoding_of(lo: float, hi: float, fmt: NumberFormat) -> Encoding:
+    """The encoding of [lo, hi] in a format: int* symmetric about 0 (zero point 0), uint* from end to end.  0 is always a code."""
+    lo, hi = min(lo, 0.0), max(hi, 0.0)
+    if fmt.signed:
+        return Encoding(max(-lo, hi) / fmt.hi or 1.0)
+    scale = (hi - lo) / (fmt.hi - fmt.lo) or 1.0
+    return Encoding(scale, int(min(max(round(-lo / scale), fmt.lo), fmt.hi)))
+
+
+def activation_format(fmt: NumberFormat) -> NumberFormat:
+    """fmt, if activations can have it.  UserError: a grid with gaps."""
+    if not isinstance(fmt.grid, range):
+        raise UserError(f"activations cannot have the format {fmt}: its grid has gaps; choose uint8, int8, uint4 or another plain integer format")
+    return fmt

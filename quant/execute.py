@@ -1,0 +1,133 @@
+"""The integer graph on torch: integers held in the narrowest float that is exact, or in int64.
+
+The same `evaluate` is the forward pass of training (with live weights) and the torch backend (`run`).
+"""
+import math
+
+import torch
+from torch.nn import functional as F
+
+from ir import (Add, Concat, Conv, Dense, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Op, Pad, Requant, Reshape, Slice,
+                SumPool, Transpose, UserError)
+from ir import ops
+from ir.infer import exact_bound
+
+
+def run(g: Graph, x: torch.Tensor, keep: bool = False):
+    """(N, *input.shape) integers -> (N, *output.shape) int64, on x's device; keep=True gives every node's values by name.
+
+    A graph with several inputs takes a dict {input name: tensor}.
+    """
+    feeds = x if isinstance(x, dict) else {n.name: x for n in g.inputs}
+    env: dict[str, torch.Tensor] = {}
+    with torch.no_grad():
+        for n in g.nodes.values():
+            if isinstance(n.op, Input):
+                env[n.name] = check(n.name, n.type, feeds[n.name]).to(holder(n.type))
+            else:
+                env[n.name] = evaluate(n.op, n.type, tuple(g.nodes[a].type for a in n.args), *[env[a] for a in n.args])
+    return {k: v.long() for k, v in env.items()} if keep else env[g.output.name].long()
+
+
+def check(name: str, t: Ints, x: torch.Tensor) -> torch.Tensor:
+    """x, after a look at its kind, shape and range."""
+    if x.dtype.is_floating_point or x.dtype.is_complex:
+        raise UserError(f"input {name!r} takes integers, not {x.dtype}; encode reals with graph.encodings[{name!r}].encode")
+    if tuple(x.shape[1:]) != t.shape:
+        raise UserError(f"input {name!r} takes (N, {', '.join(map(str, t.shape))}), not {tuple(x.shape)}")
+    if x.numel() and (x.min() < t.lo or x.max() > t.hi):
+        raise UserError(f"input {name!r} takes integers in [{t.lo}, {t.hi}], got [{int(x.min())}, {int(x.max())}]")
+    return x
+
+
+def holder(t: Ints) -> torch.dtype: return _exact(max(-t.lo, t.hi))
+
+
+def evaluate(op: Op, t: Ints, types: tuple[Ints, ...], *xs: torch.Tensor, live: dict | None = None) -> torch.Tensor:
+    """One op of result type t on integers held as holder(type); `live` replaces constants by tensors that carry a gradient."""
+    x, live = xs[0], live or {}
+    match op:
+        case Dense():
+            return _dense(op, t, types[0], x, live)
+        case Conv():
+            return _conv(op, t, types[0], x, live)
+        case Requant(mul, shift, zero, lo, hi, axis):
+            shape = [1] * x.dim()
+            shape[axis + 1 if axis >= 0 else axis] = len(mul)
+            m = torch.tensor(mul, device=x.device).view(shape)
+            return ops.requant(x.detach().long(), m, shift, zero, lo, hi).to(holder(t))
+        case Add():
+            return xs[0].to(holder(t)) + xs[1].to(holder(t))
+        case Mul():
+            return xs[0].to(holder(t)) * xs[1].to(holder(t))
+        case MatMul():
+            dt = _exact(max(-types[0].lo, types[0].hi) * max(-types[1].lo, types[1].hi) * types[0].shape[-1], x)
+            return (xs[0].to(dt) @ xs[1].to(dt)).to(holder(t))
+        case MaxPool(k, s, p):
+            return _two_axes(F.max_pool2d, _pad(x.double() if x.dtype == torch.int64 else x, p, types[0].lo), k, s).to(holder(t))
+        case SumPool(k, s, p, pad):
+            total = lambda y, k, s: F.avg_pool2d(y, k, s, divisor_override=1)
+            return _two_axes(total, _pad(x.to(_exact(max(-t.lo, t.hi, types[0].hi))), p, pad), k, s).to(holder(t))
+        case Lut(table, base):
+            return torch.tensor(table, device=x.device).to(holder(t))[x.detach().long() - base]
+        case Concat(axis):
+            return torch.cat([v.to(holder(t)) for v in xs], axis + 1)
+        case Reshape(shape):
+            return x.reshape(-1, *shape)
+        case Transpose(perm):
+            return x.permute(0, *(p + 1 for p in perm))
+        case Slice(start, stop, step):
+            return x[(slice(None), *map(slice, start, stop, step))]
+        case Pad(padding, value):
+            return F.pad(x.to(holder(t)), [v for p in reversed(padding) for v in p], value=value)
+        case Gather(table):
+            rows = live.get("table", torch.tensor(table, device=x.device)).to(holder(t))
+            return rows[x.detach().long()]
+    raise TypeError(f"{type(op).__name__} has no value of its own")
+
+
+def _exact(bound: int, x: torch.Tensor | None = None) -> torch.dtype:
+    """Where integers up to `bound` are exact.  On a GPU sums never run in float32: its kernels may take TF32 or Winograd."""
+    if bound < 1 << 24 and not (x is not None and x.is_cuda):
+        return torch.float32
+    return torch.float64 if bound < 1 << 53 else torch.int64
+
+
+def _dense(op: Dense, t: Ints, x_type: Ints, x: torch.Tensor, live: dict) -> torch.Tensor:
+    dt = _exact(exact_bound(op, x_type), x)
+    w, b = (live.get(k, torch.tensor(getattr(op, k), device=x.device)).to(dt) for k in ("weight", "bias"))
+    return (x.to(dt) @ w.T + b).to(holder(t))
+
+
+def _conv(op: Conv, t: Ints, x_type: Ints, x: torch.Tensor, live: dict) -> torch.Tensor:
+    dt = _exact(exact_bound(op, x_type), x)
+    w, b = (live.get(k, torch.tensor(getattr(op, k), device=x.device)).to(dt) for k in ("weight", "bias"))
+    x = _pad(x.to(dt), op.padding, op.pad)
+    if dt == torch.int64:
+        return _conv_integers(op, x, w, b)
+    conv = F.conv1d if w.dim() == 3 else F.conv2d
+    with torch.backends.nnpack.flags(enabled=False):  # its Winograd is not exact
+        return conv(x, w, b, op.stride, 0, op.dilation, op.groups).to(holder(t))
+
+
+def _conv_integers(op: Conv, x: torch.Tensor, w: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Accumulators too wide for any float: one integer product for each kernel tap."""
+    kernel, groups = w.shape[2:], op.groups
+    out = [(s - d * (k - 1) - 1) // st + 1 for s, k, st, d in zip(x.shape[2:], kernel, op.stride, op.dilation)]
+    y = b.view(1, groups, -1, 1).expand(len(x), -1, -1, math.prod(out)).clone()
+    for tap in torch.cartesian_prod(*map(torch.arange, kernel)).reshape(-1, len(kernel)).tolist():
+        at = tuple(slice(i * d, i * d + (o - 1) * st + 1, st) for i, d, o, st in zip(tap, op.dilation, out, op.stride))
+        cols = x[(..., *at)].reshape(len(x), groups, -1, math.prod(out))
+        rows = w[(slice(None), slice(None), *tap)].reshape(groups, -1, w.shape[1])
+        y += rows @ cols
+    return y.reshape(len(x), len(w), *out)
+
+
+def _two_axes(pool, x: torch.Tensor, kernel, stride) -> torch.Tensor:
+    if len(kernel) == 2:
+        return pool(x, tuple(kernel), tuple(stride))
+    return pool(x.unsqueeze(2), (1, *kernel), (1, *stride)).squeeze(2)
+
+
+def _pad(x: torch.Tensor, padding, value: int) -> torch.Tensor:
+    return F.pad(x, [v for p in reversed(padding) for v in p], value=value) if any(map(any, padding)) else x

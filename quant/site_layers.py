@@ -1,0 +1,124 @@
+"""Sites with weights: dense, convolution, per-channel affine, embedding."""
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from ir import FORMATS, Conv, Dense, Gather, NumberFormat, Reshape, Transpose
+from .emit import Emitter, Value
+from .encode import Coding
+from .fake import Damped, lsq_factor, to_codes, to_integers
+from .observers import weight_scale
+from .sites import Site, describes
+
+BIAS_BITS = 40  # no bias code needs more; a scale that shrank to nothing must not overflow the accumulator
+
+
+class Weighted(Site):
+    """A site whose accumulator is a weighted sum: codes of weights and bias, and the scale of their sum."""
+
+    def __init__(self, step, ins, out, clamp=(None, None), fmt: NumberFormat = FORMATS["int8"], how: str = "mse", per_channel: bool = True):
+        super().__init__(step, ins, out, clamp)
+        self.fmt = fmt
+        self.weight = nn.Parameter(step.weight.detach().clone())
+        self.bias = nn.Parameter(torch.zeros(len(step.weight)) if step.bias is None else step.bias.detach().clone())
+        scale = weight_scale(step.weight, fmt, how, per_channel)
+        if not step.weight.any():  # nothing but a bias: a scale that resolves it
+            scale = torch.full_like(scale, max(float(self.bias.detach().abs().max()), 1e-6) / ins[0].encoding.scale / 2 ** 14)
+        self.log_scale = nn.Parameter(scale.log())
+        self.damp = lsq_factor(step.weight[0].numel() if per_channel else step.weight.numel(), fmt)
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """(O,) or (1,) float64: the real value of one step of a weight."""
+        return Damped.apply(self.log_scale, self.damp).exp()
+
+    def integers(self, x: Coding) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Weight codes, bias codes (the zero point of x folded in) and the scale of the sum (O,) or (1,)."""
+        column = (-1,) + (1,) * (self.weight.dim() - 1)
+        w = to_codes(self.weight / self.scale.view(column), self.fmt)
+        scale = x.scale * self.scale
+        b = to_integers((self.bias / scale).clip(-2.0 ** BIAS_BITS, 2.0 ** BIAS_BITS))
+        return w, b - x.zero * w.double().reshape(len(w), -1).sum(1), scale
+
+    def accumulator(self, e: Emitter, x: Value) -> tuple[Value, torch.Tensor]:
+        """The sum told to an emitter, and its scale."""
+        raise NotImplementedError
+
+
+class Layer(Weighted):
+    """What a plan decides on.  `narrow` is the encoding of its own input if the tensor it reads has a wider one."""
+
+    def __init__(self, *args, narrow: Coding | None = None, **options):
+        super().__init__(*args, **options)
+        self.narrow = narrow
+
+    @property
+    def coding(self) -> Coding: return self.narrow or self.ins[0]
+
+    def build(self, e: Emitter, x: Value) -> Value:
+        acc, scale = self.accumulator(e, self.read(e, x))
+        return self.finish(e, acc, scale, self.axis)
+
+    def read(self, e: Emitter, x: Value) -> Value:
+        """The input in the format that the layer asked for."""
+        return e.recode(f"{self.name}.in", x, self.ins[0], self.narrow) if self.narrow else x
+
+
+@describes("linear")
+class DenseSite(Layer):
+    axis = -1
+
+    def accumulator(self, e, x):
+        w, b, scale = self.integers(self.coding)
+        return e.op(self.name, Dense(_const(w), _const(b)), x, live={"weight": w, "bias": b}), scale
+
+
+@describes("conv")
+class ConvSite(Layer):
+    axis = 0
+
+    def accumulator(self, e, x):
+        w, b, scale = self.integers(self.coding)
+        a = self.attrs
+        op = Conv(_const(w), _const(b), tuple(a["stride"]), tuple(map(tuple, a["padding"])), tuple(a["dilation"]), a["groups"], self.coding.zero)
+        return e.op(self.name, op, x, live={"weight": w, "bias": b}), scale
+
+
+@describes("scale")
+class ScaleSite(Weighted):
+    """A per-channel affine: a depthwise convolution with one tap, its channel axis brought to the front."""
+
+    def __init__(self, step, ins, out, clamp=(None, None), **options):
+        super().__init__(step, ins, out, clamp, **options)
+        rest = [d for d in range(len(step.shape)) if d != step.attrs["axis"]]
+        self.front = (step.attrs["axis"], *rest)
+        self.moved = tuple(step.shape[d] for d in self.front)
+
+    def build(self, e, x):
+        w, b, scale = self.integers(self.ins[0])
+        channels = self.moved[0]
+        x = e.op(f"{self.name}.front", Transpose(self.front), x)
+        x = e.op(f"{self.name}.rows", Reshape((channels, math.prod(self.moved[1:]))), x)
+        op = Conv(_const(w).reshape(-1, 1, 1), _const(b), (1,), ((0, 0),), (1,), channels)
+        y = e.op(self.name, op, x, live={"weight": w.view(-1, 1, 1), "bias": b})
+        y = self.finish(e, y, scale)
+        y = e.op(f"{self.name}.shape", Reshape(self.moved), y)
+        return e.op(f"{self.name}.back", Transpose(tuple(np.argsort(self.front).tolist())), y)
+
+
+@describes("embedding")
+class EmbeddingSite(Site):
+    """Rows of a table of codes."""
+
+    def __init__(self, step, ins, out, clamp=(None, None)):
+        super().__init__(step, ins, out, clamp)
+        self.weight = nn.Parameter(step.weight.detach().clone())
+
+    def build(self, e, x):
+        codes = self.out.encode(self.weight)
+        return e.op(self.name, Gather(_const(codes)), x, live={"table": codes})
+
+
+def _const(t: torch.Tensor) -> np.ndarray: return t.detach().cpu().numpy().astype(np.int64)

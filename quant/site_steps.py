@@ -1,0 +1,104 @@
+"""Sites without weights: sums, products, pools, tables and everything that only moves codes about."""
+import math
+
+import numpy as np
+import torch
+
+from ir import Concat, Lut, MatMul, MaxPool, Mul, Pad, Reshape, Slice, SumPool, Transpose
+from .emit import Emitter, Value
+from .encode import Coding
+from .net import Step, compute
+from .sites import Site, describes
+
+
+@describes("add")
+class AddSite(Site):
+    def build(self, e, a, b):
+        acc, scale = e.add(self.name, a, b, tuple(self.ins))
+        return self.finish(e, acc, scale)
+
+
+@describes("mul", "matmul")
+class ProductSite(Site):
+    """A product of two activations, their zero points taken off first."""
+
+    def __init__(self, step, ins, out, clamp=(None, None)):
+        super().__init__(step, ins, out, clamp)
+        self.product = Mul() if step.kind == "mul" else MatMul()
+
+    def build(self, e, a, b):
+        arms = [e.shifted(f"{self.name}.{s}", v, c.zero) for s, v, c in zip("ab", (a, b), self.ins)]
+        return self.finish(e, e.op(self.name, self.product, *arms), self.ins[0].scale * self.ins[1].scale)
+
+
+@describes("avgpool")
+class AvgPoolSite(Site):
+    """The sum of each window; the division is part of the requant's ratio."""
+
+    def build(self, e, x):
+        a, zero = self.attrs, self.ins[0].zero
+        count = math.prod(a["kernel"])
+        op = SumPool(tuple(a["kernel"]), tuple(a["stride"]), tuple(map(tuple, a["padding"])), zero)
+        total = e.shifted(f"{self.name}.0", e.op(self.name, op, x), count * zero)
+        return self.finish(e, total, self.ins[0].scale / count)
+
+
+@describes("function")
+class FunctionSite(Site):
+    """A nonlinearity of a narrow code as a table, computed once in float64.  `narrow` as in a layer."""
+
+    def __init__(self, step, ins, out, clamp=(None, None), narrow: Coding | None = None):
+        super().__init__(step, ins, out, clamp)
+        self.narrow, self.step = narrow, step
+
+    @property
+    def coding(self) -> Coding: return self.narrow or self.ins[0]
+
+    def build(self, e, x):
+        x = e.recode(f"{self.name}.in", x, self.ins[0], self.narrow) if self.narrow else x
+        codes = torch.arange(x.type.lo, x.type.hi + 1, dtype=torch.float64)
+        with torch.no_grad():
+            table = self._smooth(codes.to(self.out.log_scale.device)).round()
+        return e.op(self.name, Lut(table.cpu().numpy().astype(np.int64), x.type.lo), x, live={"fn": self._smooth})
+
+    def _smooth(self, q: torch.Tensor) -> torch.Tensor:
+        """The function on codes, in output codes that are not rounded yet."""
+        real = compute(Step(self.name, "function", (), (), self.attrs), (q - self.coding.zero) * self.coding.scale)
+        lo, hi = self.out.clamps(*self.clamp)
+        return (real / self.out.scale + self.out.zero).clip(lo, hi)
+
+
+@describes("concat")
+class ConcatSite(Site):
+    def build(self, e, *xs):
+        arms = [e.recode(f"{self.name}.{_letter(i)}", v, c, self.out) for i, (v, c) in enumerate(zip(xs, self.ins))]
+        return e.op(self.name, Concat(self.attrs["axis"]), *arms)
+
+
+@describes("maxpool", "reshape", "transpose", "slice", "pad")
+class MoveSite(Site):
+    """What neither computes nor rounds; the result has its argument's encoding."""
+
+    def __init__(self, step, ins, out, clamp=(None, None)):
+        super().__init__(step, ins, out, clamp)
+        self.kind = step.kind
+
+    def build(self, e: Emitter, x: Value) -> Value:
+        return e.op(self.name, self._op(), x)
+
+    def _op(self):
+        a = self.attrs
+        match self.kind:
+            case "maxpool":
+                return MaxPool(tuple(a["kernel"]), tuple(a["stride"]), tuple(map(tuple, a["padding"])))
+            case "reshape":
+                return Reshape(tuple(a["shape"]))
+            case "transpose":
+                return Transpose(tuple(a["perm"]))
+            case "slice":
+                return Slice(tuple(a["start"]), tuple(a["stop"]), tuple(a["step"]))
+            case "pad":
+                return Pad(tuple(map(tuple, a["padding"])), self.out.code_of(a["value"]))
+
+
+def _letter(i: int) -> str: return chr(ord("a") + i) if i < 26 else f"a{i}"
