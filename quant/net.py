@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 import torch
 from torch.nn import functional as F
 
-from ir import UserError
+from ir import Layer, UserError
+from ir.store import canonical, digest
 
 FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # elementwise; each becomes a table of an 8-bit value
     "sigmoid": torch.sigmoid, "tanh": torch.tanh, "silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "hardsigmoid": F.hardsigmoid, "hardswish": F.hardswish, "elu": F.elu, "softplus": F.softplus, "exp": torch.exp,
-    "abs": torch.abs, "mish": F.mish,
+    "abs": torch.abs, "mish": F.mish, "selu": F.selu, "erf": torch.erf, "sin": torch.sin, "cos": torch.cos,
+    "log_sigmoid": F.logsigmoid,
 }
 
 
@@ -137,3 +139,25 @@ def compute(s: Step, *xs: torch.Tensor) -> torch.Tensor:
 def pad(x: torch.Tensor, padding, value: float) -> torch.Tensor:
     """x with `value` around its last axes: (before, after) of each, as many as `padding` has."""
     return F.pad(x, [v for p in reversed(padding) for v in p], value=value) if any(map(any, padding)) else x
+
+
+def fingerprint(steps: dict[str, Step], output: str) -> str:
+    """Hash of names, structure, weights and output: the identity that tables and plans are tied to."""
+    parts: list[str | bytes] = [output]
+    for s in steps.values():
+        parts.append(canonical([s.name, s.kind, s.args, s.shape, s.attrs]))
+        parts += [b"" if t is None else t.numpy().tobytes() for t in (s.weight, s.bias)]
+    return digest(*parts)
+
+
+def geometry(net: Net) -> dict[str, Layer]:
+    """What cost models may know of each layer that a plan decides on; a linear layer over tokens has them as its space."""
+    out = {}
+    for n, s in net.layers.items():
+        x = net.steps[s.args[0]].shape
+        if s.kind == "conv":
+            out[n] = Layer(n, "conv", s.shape[0], x[0], s.attrs["groups"], tuple(s.weight.shape[2:]), tuple(s.attrs["stride"]),
+                           tuple(x[1:]), tuple(s.shape[1:]))
+        else:
+            out[n] = Layer(n, "linear", *s.weight.shape, in_space=tuple(x[:-1]), out_space=tuple(s.shape[:-1]))
+    return out

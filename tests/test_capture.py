@@ -1,0 +1,252 @@
+"""Captured nets equal the torch modules they come from, step names are module paths, and refusals say what to do."""
+import pytest
+import torch
+import torch.nn.functional as F
+from ir import UserError
+from torch import nn
+
+from quant import capture, geometry
+
+
+class Fn(nn.Module):
+    """A function of the input as a module."""
+
+    def __init__(self, f):
+        super().__init__()
+        self.f = f
+
+    def forward(self, x): return self.f(x)
+
+
+def shaken(model: nn.Module) -> nn.Module:
+    """Every parameter and statistic away from its default, so that a forgotten one shows."""
+    g = torch.Generator().manual_seed(0)
+    for n, t in [*model.named_parameters(), *model.named_buffers()]:
+        if t.is_floating_point():
+            t.data = (torch.rand(t.shape, generator=g) + 0.5) if "var" in n else torch.randn(t.shape, generator=g) * 0.5
+    return model.eval()
+
+
+def same(model: nn.Module, *shape: int, x: torch.Tensor | None = None):
+    """The captured net, after it was found equal on three samples (captured with one)."""
+    x = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1)) if x is None else x
+    net = capture(shaken(model), x[:1])
+    with torch.no_grad():
+        y, z = model(x), net(x)
+    assert y.shape == z.shape
+    assert (y - z).abs().max() <= 1e-5 * (1 + y.abs().max())
+    return net
+
+
+class Block(nn.Module):
+    """A residual block whose shortcut pads channels with zeros (He et al. 2015, option A)."""
+
+    def __init__(self, i, o, stride):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o)
+        self.conv2, self.bn2 = nn.Conv2d(o, o, 3, 1, 1, bias=False), nn.BatchNorm2d(o)
+        self.grow = (o - i) // 2
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.grow, self.grow)) if self.grow else x
+        return F.relu(y + x)
+
+
+class ResNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.bn1, self.act = nn.Conv2d(3, 4, 3, 1, 1, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True)
+        self.layer1 = nn.Sequential(Block(4, 4, 1), Block(4, 8, 2))
+        self.linear = nn.Linear(8, 5)
+
+    def forward(self, x):
+        y = self.layer1(self.act(self.bn1(self.conv1(x))))
+        return self.linear(F.avg_pool2d(y, y.shape[3]).flatten(1))
+
+
+RESNET_STEPS = ("input conv1 act layer1.0.conv1 layer1.0.relu layer1.0.conv2 layer1.0.add layer1.0.relu_1 layer1.1.conv1 layer1.1.relu "
+                "layer1.1.conv2 layer1.1.slice layer1.1.pad layer1.1.add layer1.1.relu_1 avgpool reshape linear")
+
+MODULES = {  # one line a case: module, shape of a sample, kinds of the steps after the input
+    "conv same": (lambda: nn.Conv2d(3, 4, (3, 2), padding="same", dilation=(2, 1)), (3, 9, 8), "conv"),
+    "conv valid groups": (lambda: nn.Conv2d(4, 6, 3, (2, 1), groups=2, padding="valid"), (4, 9, 8), "conv"),
+    "conv1d": (lambda: nn.Conv1d(3, 4, 3, 2, 2, dilation=2, bias=False), (3, 11), "conv"),
+    "conv in": (lambda: nn.Sequential(nn.ZeroPad2d((1, 2, 0, 1)), nn.Conv2d(2, 3, 3, padding=1)), (2, 5, 5), "conv"),
+    "conv bn": (lambda: nn.Sequential(nn.Conv2d(2, 4, 3, groups=2), nn.BatchNorm2d(4)), (2, 5, 5), "conv"),
+    "conv bn 1d": (lambda: nn.Sequential(nn.Conv1d(2, 4, 3), nn.BatchNorm1d(4, affine=False)), (2, 5), "conv"),
+    "linear bn": (lambda: nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU()), (6,), "linear relu"),
+    "bn conv": (lambda: nn.Sequential(nn.BatchNorm2d(4), nn.Conv2d(4, 6, 3, groups=2)), (4, 5, 5), "conv"),
+    "bn padded conv": (lambda: nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3, padding=1)), (2, 5, 5), "scale conv"),
+    "bn bn relu": (lambda: nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2), nn.ReLU()), (2, 5, 5), "scale relu"),
+    "bn linear": (lambda: nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 4, bias=False)), (6,), "linear"),
+    "bn over view": (lambda: nn.Sequential(nn.Linear(6, 8), nn.Unflatten(1, (8, 1)), nn.BatchNorm1d(8)), (6,), "linear reshape"),
+    "tokens": (lambda: nn.Sequential(nn.Linear(6, 8), nn.GELU("tanh"), nn.Linear(8, 2)), (5, 6), "linear function linear"),
+    "dropout": (lambda: nn.Sequential(nn.Dropout(), nn.Linear(3, 2), nn.Identity(), nn.Dropout2d()), (3,), "linear"),
+    "relu6": (lambda: nn.Sequential(nn.ReLU6(), nn.Hardtanh(-2, 1)), (9,), "clip clip"),
+    "prelu": (lambda: nn.Sequential(nn.PReLU(), nn.PReLU(4)), (4, 3), "function clip scale relu add"),
+    "maxpool": (lambda: nn.MaxPool2d(3, 2, 1), (2, 7, 8), "maxpool"),
+    "maxpool ceil": (lambda: nn.MaxPool2d(3, 2, ceil_mode=True), (2, 8, 6), "maxpool"),
+    "maxpool 1d": (lambda: nn.MaxPool1d(2), (2, 7), "maxpool"),
+    "avgpool pad": (lambda: nn.AvgPool2d((3, 2), 2, 1), (2, 7, 8), "avgpool"),
+    "avgpool 1d": (lambda: nn.AvgPool1d(2), (2, 7), "avgpool"),
+    "adaptive": (lambda: nn.Sequential(nn.AdaptiveAvgPool2d((4, None)), nn.AdaptiveMaxPool2d(1), nn.Flatten()), (2, 8, 6),
+                 "avgpool maxpool reshape"),
+    "resnet": (ResNet, (3, 8, 8), None),
+}
+FUNCTIONS = {  # each a line of a forward
+    "mean": (lambda x: x.mean((2, 3)), (3, 4, 6), "avgpool reshape"),
+    "mean keepdim": (lambda x: x.mean((-1, -2), keepdim=True), (3, 4, 6), "avgpool"),
+    "mean tokens": (lambda x: x.mean(1), (5, 4), "transpose avgpool reshape"),
+    "sum": (lambda x: x.sum(-1), (5, 4), "avgpool reshape scale"),
+    "amax": (lambda x: x.amax((1, 3)), (3, 4, 6), "transpose reshape maxpool reshape"),
+    "scalars": (lambda x: 3 - (x * 2 + 1) / 4, (3, 4), "scale"),
+    "channel constant": (lambda x: x * torch.tensor([1., 2, 3])[:, None, None] - torch.tensor([4.]), (3, 4, 5), "scale"),
+    "sub": (lambda x: x.relu() - x.tanh(), (3, 4), "relu function scale add"),
+    "excite": (lambda x: x * x.mean((2, 3), keepdim=True).sigmoid(), (3, 2, 4), "avgpool function concat concat mul"),
+    "square": (lambda x: x ** 2, (3,), "mul"),
+    "matmul": (lambda x: x @ x.transpose(1, 2), (3, 4), "transpose matmul"),
+    "bmm": (lambda x: torch.bmm(x, x.permute(0, 2, 1)), (3, 4), "transpose matmul"),
+    "heads": (lambda x: x.view(x.size(0), 5, 2, 3).transpose(1, 2).reshape(-1, 10, 3), (5, 6), "reshape transpose reshape"),
+    "slices": (lambda x: x[:, 1:7:2][:, 1:, ..., ::3], (9, 4, 8), "slice"),
+    "select": (lambda x: x[:, -1], (3, 4), "slice reshape"),
+    "split": (lambda x: torch.cat([p.relu() for p in x.split([1, 3], 1)][::-1], 1), (4, 5), "slice slice relu relu concat"),
+    "chunk": (lambda x: x.chunk(2, -1)[1] + x.unbind(2)[0].unsqueeze(2), (3, 4), "slice slice add concat"),
+    "glu": (lambda x: F.glu(x, 1), (4, 5), "slice slice function mul"),
+    "stack": (lambda x: torch.stack([x, x.relu()], 1), (4,), "relu concat reshape"),
+    "crop": (lambda x: F.pad(x, (-1, 2, 1, 0), value=1.5), (3, 4, 5), "slice pad"),
+    "shuffle": (lambda x: F.channel_shuffle(F.pixel_shuffle(x, 2), 2), (8, 2, 3), "reshape transpose reshape transpose reshape"),
+    "in place": (lambda x: F.relu_(x * 1.0).add_(1), (4,), "relu scale"),
+    "clamps": (lambda x: x.clamp(min=0).clamp(max=1).clip(0.25, 0.5), (4,), "relu clip clip"),
+    "expand": (lambda x: x.unsqueeze(-1).expand(-1, -1, 3), (2,), "reshape concat"),
+} | {f: (getattr(F, f), (7,), "function") for f in ("silu", "gelu", "hardswish", "hardsigmoid", "elu", "softplus", "mish", "leaky_relu",
+                                                  "selu", "logsigmoid")}
+
+
+@pytest.mark.parametrize("case", MODULES)
+def test_modules(case):
+    make, shape, kinds = MODULES[case]
+    net = same(make(), *shape)
+    assert kinds is None or [s.kind for s in net.steps.values()] == ["input", *kinds.split()]
+
+
+@pytest.mark.parametrize("case", FUNCTIONS)
+def test_functions(case):
+    f, shape, kinds = FUNCTIONS[case]
+    assert sorted(s.kind for s in same(Fn(f), *shape).steps.values()) == sorted(["input", *kinds.split()])
+
+
+def test_embedding():
+    ids = torch.tensor([[1, 2, 3], [4, 0, 6], [1, 1, 1]])
+    net = same(nn.Sequential(nn.Embedding(7, 4), nn.Linear(4, 2)), x=ids)
+    assert list(net.steps) == ["input", "0", "1"] and net.steps["0"].weight.shape == (7, 4)
+
+
+def test_names_are_module_paths():
+    net = same(ResNet(), 3, 8, 8)
+    assert list(net.steps) == RESNET_STEPS.split()
+    assert list(net.layers) == ["conv1", "layer1.0.conv1", "layer1.0.conv2", "layer1.1.conv1", "layer1.1.conv2", "linear"]
+    assert net.output == "linear"
+
+
+def test_one_module_called_twice():
+    layer = nn.Linear(4, 4)
+    assert list(same(nn.Sequential(layer, nn.ReLU(), layer), 4).steps) == ["input", "0", "1", "2"]
+
+
+def test_hash_is_of_structure_and_weights():
+    model = shaken(ResNet())
+    a, b = (capture(model, torch.randn(n, 3, 8, 8)).hash for n in (1, 4))
+    model.linear.bias.data[0] += 1e-3
+    c = capture(model, torch.randn(1, 3, 8, 8)).hash
+    assert a == b != c and len(a) == 16
+
+
+def test_a_program_gives_the_net_of_its_module():
+    model, x = shaken(ResNet()), torch.randn(2, 3, 8, 8)
+    assert capture(torch.export.export(model, (x,))).hash == capture(model, x).hash
+
+
+def test_the_model_is_left_as_it_was():
+    model = ResNet().train()
+    model.layer1[0].bn1.eval()
+    capture(model, torch.randn(1, 3, 8, 8))
+    assert model.training and not model.layer1[0].bn1.training and model.bn1.training
+
+
+def test_geometry():
+    g = geometry(same(nn.Sequential(nn.Conv2d(4, 6, (3, 2), 2, groups=2), nn.Linear(3, 5)), 4, 9, 6))
+    assert g["0"].kernel == (3, 2) and g["0"].in_space == (9, 6) and g["0"].out_space == (4, 3) and g["0"].fan_in == 12
+    assert g["1"].macs == 6 * 4 * 3 * 5 and g["1"].weights == 15
+
+
+class Sub(nn.Module):
+    """`f` inside a module of a name, to see the path in the message."""
+
+    def __init__(self, f):
+        super().__init__()
+        self.encoder = Fn(f)
+
+    def forward(self, x): return self.encoder(x)
+
+
+REFUSALS = {
+    "op": (lambda x: x.cumsum(1), r"^unsupported op aten.cumsum at 'encoder' \(test_capture.py:\d+\): supported are .*\bconv2d\b"),
+    "batch mixed": (lambda x: x.reshape(-1), r"^aten.reshape at 'encoder' .*mixes the batch with another axis"),
+    "batch moved": (lambda x: x.transpose(0, 1), r"moves the batch axis; it must stay the first$"),
+    "batch summed": (lambda x: x.mean(0), r"works along the batch axis; samples must stay apart$"),
+    "control flow": (lambda x: x if x.sum() > 0 else -x, r"torch.export cannot capture it: .*the same ops whatever the values"),
+    "does not run": (lambda x: x @ torch.ones(7, 7), r"does not run on an input of shape \(1, 4\): RuntimeError: .*; check that the data fits"),
+    "two outputs": (lambda x: (x, x + 1), r"has 2 outputs; exactly one is supported"),
+    "constant output": (lambda x: torch.ones(3), r"its output does not depend on its input$"),
+    "table": (lambda x: x + torch.arange(16.).view(4, 4), r"a constant of shape \(4, 4\) with a value of shape"),
+    "power": (lambda x: x ** 3, r"only the square$"),
+    "division": (lambda x: 1 / x, r"aten.reciprocal at 'encoder'"),
+    "integers": (lambda x: x.long() + 1, r"a cast between integers and floats inside the model"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_refusals(case):
+    f, message = REFUSALS[case]
+    with pytest.raises(UserError, match=message) as e:
+        capture(Sub(f), torch.randn(1, 4), name="net")
+    assert "\n" not in str(e.value)
+
+
+MODULE_REFUSALS = {
+    "average": (nn.AvgPool2d(3, 1, 1, count_include_pad=False), r"aten.avg_pool2d at .*count_include_pad=False with padding; set count_include_pad=True"),
+    "adaptive": (nn.AdaptiveAvgPool2d(3), r"from \(8, 8\) to \(3, 3\); each output size must divide its input size$"),
+    "mode": (nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular"), r"mode 'circular'; only 'constant'$"),
+    "transposed": (nn.ConvTranspose2d(2, 2, 3), r"a transposed convolution is not supported$"),
+    "no statistics": (nn.BatchNorm2d(2, track_running_stats=False), r"batch norm in training mode"),
+    "elu": (nn.ELU(0.5), r"alpha=0.5; only alpha=1$"),
+    "bilinear": (nn.Bilinear(2, 2, 2), r"^net: forward takes 2 inputs \(input1, input2\); only one is supported, wrap the model$"),
+}
+
+
+@pytest.mark.parametrize("case", MODULE_REFUSALS)
+def test_module_refusals(case):
+    model, message = MODULE_REFUSALS[case]
+    with pytest.raises(UserError, match=message):
+        capture(model, torch.randn(1, 2, 8, 8), name="net")
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf"])
+def test_weights_are_finite(bad):
+    model = nn.Sequential(nn.Linear(3, 2))
+    model[0].bias.data[1] = float(bad)
+    with pytest.raises(UserError, match=r"^net: parameter '0.bias' holds (NaN|infinite values); train or load the weights again$"):
+        capture(model, torch.randn(1, 3), name="net")
+
+
+def test_bad_statistics():
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).eval()
+    model[1].running_var[0] = -1.0
+    with pytest.raises(UserError, match=r"at '1'.*: running_var has negative values$"):
+        capture(model, torch.randn(1, 3))
+
+
+def test_foreign_things_are_refused():
+    with pytest.raises(UserError, match=r"^dict: a torch.nn.Module or a torch.export program is needed, not dict$"):
+        capture({}, torch.zeros(1))
