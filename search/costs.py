@@ -18,6 +18,8 @@ class Cost:
     combine: str = "sum"  # or "max": the whole costs as much as its worst layer
     share: Callable[[Layer], int] | None = None
 
+    def __post_init__(self): object.__setattr__(self, "__doc__", self.of.__doc__)
+
     def __call__(self, layer: Layer, option: Option) -> float: return self.of(layer, option)
 
 

@@ -28,7 +28,7 @@ def measure(probe: Probe, metrics: Sequence[str], options: Mapping[str, Iterable
     cells = [(m.name, layer, o) for layer in options for o in options[layer] for m in named]
     known = _load(Path(cache), probe.key) if cache else {}
     shared = Remembering(probe)
-    with _appender(cache) as append:
+    with _Appender(cache) as append:
         for done, cell in enumerate(cells):
             if progress:
                 progress(done, len(cells), f"{cell[0]} {cell[1]} {cell[2]}")
@@ -74,16 +74,31 @@ def _body(line: str) -> list | None:
     return body if line.endswith("\n") and isinstance(body, list) and len(body) == 5 and check == digest(canonical(body)) else None
 
 
-@contextlib.contextmanager
-def _appender(path: Path | str | None):
-    """A function that appends one line and hands it to the system before it returns; it does nothing without a path."""
-    if path is None:
-        yield lambda line: None
-        return
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        f = open(path, "a", buffering=1, encoding="utf-8")
-    except OSError as e:
-        raise UserError(f"cannot write the cache {path}: {e.strerror or e}; choose a folder that can be written") from None
-    with f:
-        yield f.write
+class _Appender:
+    """Context of a function that appends one line and hands it to the system before it returns; without a path it does nothing."""
+
+    def __init__(self, path: Path | str | None):
+        self.path, self.file = path, None
+
+    def __enter__(self) -> Callable[[str], None]:
+        if self.path is not None:
+            with self._told():
+                Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+                self.file = open(self.path, "ab", buffering=0)
+        return self._append
+
+    def __exit__(self, *_) -> None:
+        if self.file:
+            self.file.close()
+
+    def _append(self, line: str) -> None:
+        if self.file:
+            with self._told():
+                self.file.write(line.encode())
+
+    @contextlib.contextmanager
+    def _told(self):
+        try:
+            yield
+        except OSError as e:
+            raise UserError(f"cannot write the cache {self.path}: {e.strerror or e}; choose a folder that can be written, with room") from None

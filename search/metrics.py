@@ -21,6 +21,8 @@ class Metric:
     unit: str
     of: Callable[[Probe, str, str], float]
 
+    def __post_init__(self): object.__setattr__(self, "__doc__", self.of.__doc__)
+
     def __call__(self, probe: Probe, layer: str, option: str) -> float: return self.of(probe, layer, option)
 
 
