@@ -1,0 +1,53 @@
+"""How many cycles each node takes for a frame: the exact pace of the modules in hw/rtl."""
+import math
+
+from ir import Conv, Dense, Gather, Graph, Input, MatMul, MaxPool, Node, Pad, SumPool
+from ir.infer import spatial
+
+from .flow import Flow, Folding, depthwise, flows, legal
+
+__all__ = ["cycles", "interval", "legal"]
+
+
+def cycles(g: Graph, folding: Folding | None = None) -> dict[str, int]:
+    """Node -> cycles a frame when nothing upstream or downstream is slower; 0 where there is no hardware."""
+    plan = flows(g, folding)
+    return {n.name: max(_own(g, n, plan, folding or {}), *(_taking(g, n, k, plan) for k in range(len(n.args))), 0) for n in g.nodes.values()}
+
+
+def interval(g: Graph, folding: Folding | None = None) -> int:
+    """Cycles from one frame to the next: the slowest node's."""
+    return max(cycles(g, folding).values())
+
+
+def _own(g: Graph, n: Node, plan: dict[str, Flow], folding: Folding) -> int:
+    lanes = plan[n.name].lanes
+    x = g.nodes[n.args[0]].type if n.args else None
+    takes = plan[n.name].takes
+    match n.op:
+        case Input():
+            return n.type.size // lanes
+        case Dense(w, _):
+            return x.size // w.shape[1] * (w.shape[0] // lanes) * (w.shape[1] // takes[0].lanes)
+        case Conv(w):
+            here = math.prod(n.type.shape[1:]) * w[0, 0].size * (len(w) // lanes)
+            return here if depthwise(n.op) else here * (w.shape[1] // takes[0].lanes)
+        case MaxPool(k) | SumPool(k):
+            return math.prod(n.type.shape) // lanes * math.prod(k)
+        case MatMul():
+            return n.type.size // lanes * (x.shape[-1] // takes[0].lanes)
+        case Gather():
+            return n.type.size // lanes
+        case Pad():
+            return n.type.size // lanes
+    return n.type.size // lanes if takes and _has_module(n) else 0
+
+
+def _has_module(n: Node) -> bool:
+    return type(n.op).__name__ not in ("Reshape", "Transpose")
+
+
+def _taking(g: Graph, n: Node, k: int, plan: dict[str, Flow]) -> int:
+    """Beats of an argument as they arrive at the node, and as they pass its frame buffer."""
+    size, take = g.nodes[n.args[k]].type.size, plan[n.name].takes[k]
+    return size // take.via if take.reorder is not None else size // take.lanes if _has_module(n) else 0
