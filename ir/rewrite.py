@@ -33,17 +33,18 @@ def drop_identity(g: Graph) -> Graph:
 def fuse_clamp(g: Graph) -> Graph:
     """A requant whose only reader merely clamps it takes over those bounds: clamp(clamp(v, a, b), c, d) = clamp(v, clamp(a, c, d), ..)."""
     users = g.users()
-    bounds: dict[str, tuple[int, int]] = {}
-    gone: set[str] = set()
+    root: dict[str, str] = {}                 # clamp that goes -> requant that does its work
+    bounds: dict[str, tuple[int, int]] = {}   # of these requants
     for n in g.nodes.values():
         if isinstance(n.op, Requant) and _only_clamps(n.op) and n is not g.output:
             src = g.nodes[n.args[0]]
-            if isinstance(src.op, Requant) and users[src.name] == [n.name] and src is not g.output and src.name not in gone:
-                bounds[src.name] = tuple(clamp(v, n.op.lo, n.op.hi) for v in (src.op.lo, src.op.hi))
-                gone.add(n.name)
+            if isinstance(src.op, Requant) and users[src.name] == [n.name] and src is not g.output:
+                root[n.name] = first = root.get(src.name, src.name)
+                ends = bounds.get(first, (g.nodes[first].op.lo, g.nodes[first].op.hi))
+                bounds[first] = tuple(clamp(v, n.op.lo, n.op.hi) for v in ends)
 
     def change(n: Node) -> Op | str:
-        if n.name in gone:
+        if n.name in root:
             return n.args[0]
         return replace(n.op, lo=bounds[n.name][0], hi=bounds[n.name][1]) if n.name in bounds else n.op
     return rebuild(g, change)

@@ -102,7 +102,10 @@ def load_json(path: Path | str, what: str) -> dict:
 
 
 def save_graph(g: Graph, folder: Path | str) -> str:
-    """graph.json + weights.npz in `folder`; returns the graph's hash.  graph.json vouches for the arrays."""
+    """graph.json + weights.npz in `folder`; returns the graph's hash.
+
+    Both are written before either takes its place, and graph.json vouches for the arrays: load_graph refuses a torn pair.
+    """
     folder = Path(folder)
     arrays = {f"{n.name}:{a}": v for n in g.nodes.values() for a, v in constants(n.op).items()}
     text, _ = _document("graph", {
@@ -110,7 +113,7 @@ def save_graph(g: Graph, folder: Path | str) -> str:
         "result": g.output.name,
         "encodings": {k: [e.scale, e.zero] for k, e in g.encodings.items()},
         "weights": arrays_digest(arrays)})
-    with whole(folder / "weights.npz") as weights, whole(folder / "graph.json") as graph:  # so both appear at the same time
+    with whole(folder / "weights.npz") as weights, whole(folder / "graph.json") as graph:
         with open(weights, "wb") as f:
             np.savez(f, **{k: v.astype(_narrowest(v)) for k, v in arrays.items()})
         graph.write_text(text, encoding="utf-8")
