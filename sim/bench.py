@@ -4,8 +4,7 @@ The bench samples each handshake at the rising edge, so that Python wakes once a
 the stream rules itself: a beat once offered stays, unchanged, until it is taken.
 """
 import re
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from ir import UserError
 
@@ -16,8 +15,9 @@ RULE = "a beat was withdrawn or changed before it was taken"
 class Instance:
     """One module of the bench.  `streams`: name ("s", or "m[1]" of a vector of streams) -> (is it an input, data width)."""
     top: str
-    params: dict[str, int | str]
-    ports: dict[str, tuple[str, int, int, bool]] = field(default_factory=dict)  # prefix -> direction, width, count, shared
+    params: dict[str, str]                        # name -> literal
+    ports: dict[str, tuple[str, int, int, bool]]  # prefix -> direction, width, count (0: no vector), shared data
+    clocked: bool
 
     @property
     def streams(self) -> dict[str, tuple[bool, int]]:
@@ -32,9 +32,10 @@ def instance(source: str, top: str, params: dict[str, int | str]) -> Instance:
     head = re.search(rf"\bmodule\s+{top}\b(.*?)\)\s*;", re.sub(r"//[^\n]*|/\*.*?\*/", "", source, flags=re.S), re.S)
     if not head:
         raise UserError(f"no module {top} in its file")
-    names = {}
-    for name, value in re.findall(r"(?:parameter|localparam)\b[^=,()]*?(\w+)\s*=\s*([^,\n]*?)\s*(?=,|\n|\)\s*\()", head[1]):
+    names, widths = {}, {}
+    for kind, name, value in re.findall(r"\bparameter\b([^=,()]*?)(\w+)\s*=\s*([^,\n]*?)\s*(?=,|\n|\)\s*\()", head[1]):
         names[name] = params[name] if name in params else _number(value, names)
+        widths |= {name: _number(hi, names) + 1 for hi in re.findall(r"\[(.*?):\s*0\s*\]", kind)}
     if unknown := params.keys() - names.keys():
         raise UserError(f"{top} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(names)}")
     ports = {n: (d, [_number(hi, names) + 1 for hi in re.findall(r"\[(.*?):\s*0\s*\]", dims)])
@@ -44,7 +45,7 @@ def instance(source: str, top: str, params: dict[str, int | str]) -> Instance:
         if (m := re.fullmatch(r"(\w+)_data_[io]", n)):
             valid = ports[f"{m[1]}_valid_{n[-1]}"][1]
             found[m[1]] = (d, dims[-1] if dims else 1, valid[0] if valid else 0, len(dims) < 2)
-    return Instance(top, params, found)
+    return Instance(top, {k: _literal(v, widths.get(k)) for k, v in params.items()}, found, "clk_i" in ports)
 
 
 def text(instances: list[Instance]) -> str:
@@ -71,6 +72,8 @@ PUBLIC = "/*verilator public_flat_rw*/"
 def _number(value: str, names: dict) -> int | str:
     """Value of a constant expression of a header."""
     value = value.strip()
+    if m := re.fullmatch(r"\{(\w+)\{32'd(\d+)\}\}", value):
+        return sum(int(m[2]) << 32 * k for k in range(names[m[1]]))
     if value.startswith('"'):
         return value.strip('"')
     value = re.sub(r"\b\d*'s?([hdb])([0-9a-fA-F_]+)", lambda m: str(int(m[2], {"h": 16, "d": 10, "b": 2}[m[1]])), value)
@@ -91,7 +94,7 @@ def _taps(k: int, is_input: bool, width: int) -> str:
 
 
 def _instance(v: int, inst: Instance, at: int) -> str:
-    pins = [".clk_i(clk_i)", ".rst_ni(rst_ni)"]
+    pins = [".clk_i(clk_i)", ".rst_ni(rst_ni)"] if inst.clocked else []
     extra = ""
     for prefix, (direction, width, count, shared) in inst.ports.items():
         n, i = count or 1, direction == "input"
@@ -106,16 +109,13 @@ def _instance(v: int, inst: Instance, at: int) -> str:
         else:
             pins.append(f".{prefix}_data_o({{{', '.join(f'd{k}' for k in range(hi, at - 1, -1))}}})")
         at += n
-    params = ",\n".join(f"    .{k}({_literal(x)})" for k, x in inst.params.items())
+    params = ",\n".join(f"    .{k}({x})" for k, x in inst.params.items())
     head = f"  {inst.top} #(\n{params}\n  )" if params else f"  {inst.top}"
     return f"{head} u_dut{v} (\n    " + ",\n    ".join(pins) + f"\n  );\n{extra}"
 
 
-def _literal(x: int | str) -> str:
+def _literal(x: int | str, width: int | None) -> str:
+    """A value of a parameter as it is written, with the width of the parameter if it has one."""
     if isinstance(x, str):
         return f'"{x}"'
-    x = int(x)
-    if -1 << 31 <= x < 1 << 31:
-        return str(x)
-    width = max(64, x.bit_length() + 1)
-    return f"{width}'sd{x}" if x >= 0 else f"-{width}'sd{-x}"
+    return f"{width}'h{int(x) & (1 << width) - 1:x}" if width else str(int(x))

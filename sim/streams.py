@@ -7,7 +7,7 @@ import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 
-STALLS = (0.0, 0.1, 0.5, 0.9)  # a stream draws one of these chances to stand still in a cycle
+STALLS = (0.0, 0.1, 0.5, 0.8)  # a stream draws one of these chances to stand still in a cycle
 RESET_CYCLES = 4
 TAIL_CYCLES = 64               # after the last expected beat, to catch surplus ones
 

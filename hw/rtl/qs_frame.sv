@@ -52,7 +52,9 @@ module qs_frame #(
     if (read_i) data_o <= store[{drain, addr_i}];
   end
 
+`ifndef SYNTHESIS
   initial begin
     if (Width == 0 || Beats == 0) $fatal(1, "%m: Width and Beats are at least 1");
   end
+`endif
 endmodule

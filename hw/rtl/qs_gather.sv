@@ -48,8 +48,10 @@ module qs_gather #(
     if (advance) m_data_o <= rows[addr];
   end
 
+`ifndef SYNTHESIS
   initial begin
     if (Lanes == 0 || RowBeats == 0) $fatal(1, "%m: Lanes and RowBeats are at least 1");
     if (InWidth > 31 || NumRows > 2**InWidth) $fatal(1, "%m: an index of %0d bits does not fit %0d rows", InWidth, NumRows);
   end
+`endif
 endmodule

@@ -28,9 +28,11 @@ module qs_index #(
       if (!rst_ni) at <= '0;
       else if (inner) at <= at == Bits'(Last) ? '0 : at + 1'b1;
     end
+`ifndef SYNTHESIS
     initial begin
       if (Size[32*k+:32] == 0) $fatal(1, "%m: axis %0d has size 0", k);
       if (Bits > Width) $fatal(1, "%m: Width=%0d does not hold the index %0d of axis %0d", Width, Last, k);
     end
+`endif
   end
 endmodule

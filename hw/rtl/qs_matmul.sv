@@ -37,10 +37,12 @@ module qs_matmul #(
   localparam int unsigned TurnWidth = KLanes > 1 ? $clog2(KLanes) : 1;
   typedef logic signed [OutWidth-1:0] sum_t;
 
+`ifndef SYNTHESIS
   initial begin
     if (K % KLanes != 0) $fatal(1, "%m: KLanes=%0d does not divide K=%0d", KLanes, K);
     if (N % Lanes != 0) $fatal(1, "%m: Lanes=%0d does not divide N=%0d", Lanes, N);
   end
+`endif
 
   // What to read: k innermost, then the beats of y, then the rows of a.
   logic                  advance, read, k_last, n_last, m_last;

@@ -2,7 +2,7 @@
 //
 // Axes in stream order, axis 0 outermost and in the lowest 32 bits of each parameter: (C, H, W) flows as H, W, C / Lanes,
 // so that the last axis is counted in beats.  Each axis has Before + Size + After indices; inside, x flows; outside,
-// the beat Value.  One register; ready passes through.
+// the beat Value.  A frame begins when its first beat is offered.  One register; ready passes through.
 module qs_pad #(
   parameter int unsigned        Rank   = 3,
   parameter int unsigned        Width  = 8,                // of a beat
@@ -52,7 +52,7 @@ module qs_pad #(
   end
 
   assign advance   = !m_valid_o || m_ready_i;
-  assign step      = advance && (s_valid_i || !(&in_x));
+  assign step      = advance && (s_valid_i || (index != '0 && !(&in_x)));
   assign s_ready_o = advance && &in_x;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -67,7 +67,9 @@ module qs_pad #(
   logic unused_wrap;
   assign unused_wrap = ^wrap;
 
+`ifndef SYNTHESIS
   initial begin
     if (Rank == 0 || Width == 0) $fatal(1, "%m: Rank and Width are at least 1");
   end
+`endif
 endmodule

@@ -69,7 +69,9 @@ module qs_reorder #(
     .data_o   (m_data_o)
   );
 
+`ifndef SYNTHESIS
   initial begin
     if (OutBeats == 0) $fatal(1, "%m: OutBeats is at least 1");
   end
+`endif
 endmodule

@@ -48,11 +48,13 @@ module qs_requant #(
   localparam round_t LoBound   = LoMoved < RoundMin ? round_t'(RoundMin) : round_t'(LoMoved);
   localparam round_t HiBound   = HiMoved > RoundMax ? round_t'(RoundMax) : round_t'(HiMoved);
 
+`ifndef SYNTHESIS
   initial begin
     if (Lanes == 0 || Rows == 0 || Repeat == 0) $fatal(1, "%m: Lanes, Rows and Repeat are at least 1");
     if (Lo > Hi) $fatal(1, "%m: Lo=%0d is above Hi=%0d", Lo, Hi);
     if (SumWidth > 72) $fatal(1, "%m: %0d bits times %0d bits with Shift=%0d is too wide", InWidth, MulWidth, Shift);
   end
+`endif
 
   logic [Lanes*MulWidth-1:0] muls [Rows];
   initial $readmemh(MulFile, muls);

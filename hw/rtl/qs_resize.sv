@@ -23,7 +23,9 @@ module qs_resize #(
     assign m_data_o[l*OutWidth+:OutWidth] = OutWidth'(signed'({InSigned & x[InWidth-1], x}));
   end
 
+`ifndef SYNTHESIS
   initial begin
     if (Lanes == 0 || InWidth == 0 || OutWidth == 0) $fatal(1, "%m: Lanes and widths are at least 1");
   end
+`endif
 endmodule

@@ -49,7 +49,8 @@ module qs_slice #(
       assign on_grid = 1'b1;
     end else begin : gen_some
       localparam int unsigned PhaseWidth = $clog2(Stride);
-      logic [PhaseWidth-1:0] phase;  // (index - First) modulo Stride, from First on
+      localparam logic [PhaseWidth-1:0] Phase0 = PhaseWidth'((Stride - Start[32*k+:32] % Stride) % Stride);
+      logic [PhaseWidth-1:0] phase;  // (index - First) modulo Stride
       logic                  move;
       assign on_grid = phase == '0;
       if (k == Rank - 1) begin : gen_inner
@@ -58,16 +59,18 @@ module qs_slice #(
         assign move = wrap[k+1];
       end
       always_ff @(posedge clk_i or negedge rst_ni) begin
-        if (!rst_ni) phase <= '0;
-        else if (wrap[k]) phase <= '0;
-        else if (move && index[k] >= First) phase <= phase == PhaseWidth'(Stride - 1) ? '0 : phase + 1'b1;
+        if (!rst_ni) phase <= Phase0;
+        else if (wrap[k]) phase <= Phase0;
+        else if (move) phase <= phase == PhaseWidth'(Stride - 1) ? '0 : phase + 1'b1;
       end
     end
     assign keep[k] = index[k] - First <= Last - First && on_grid;  // modulo 2**IndexWidth, as one comparison
+`ifndef SYNTHESIS
     initial begin
       if (Step[32*k+:32] == 0 || Start[32*k+:32] >= Stop[32*k+:32] || Stop[32*k+:32] > Size[32*k+:32])
         $fatal(1, "%m: [%0d:%0d:%0d] does not lie within the %0d of axis %0d", Start[32*k+:32], Stop[32*k+:32], Step[32*k+:32], Size[32*k+:32], k);
     end
+`endif
   end
 
   assign advance   = !m_valid_o || m_ready_i;

@@ -1,0 +1,56 @@
+"""Modules against the reference: the beats of `ir.interpret.evaluate`'s arguments in, the beats of its result wanted."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ir import Ints, Op
+from ir.infer import infer
+from ir.interpret import evaluate
+from sim import Case, run_modules
+from sim.words import pack, stream
+
+SEEDS = (None, 1, 2, 3)  # no stalls at all, then random ones on every stream
+
+
+@dataclass(frozen=True)
+class Check:
+    case: Case
+    want: dict[str, list[int]]
+
+
+def check(op: Op, types: Sequence[Ints], xs: Sequence[np.ndarray], top: str, params: dict, mems: dict | None = None,
+          lanes: int | Sequence[int] = 1, names: Sequence[str] = ("s",), out_lanes: int | None = None) -> Check:
+    """Module `top` as `op` of the arrays xs (batch first); stream k carries `lanes[k]` elements of the width of its type."""
+    out = infer(op, *types)
+    y = evaluate(op, tuple(types), *xs)
+    lanes = [lanes] * len(xs) if isinstance(lanes, int) else lanes
+    inputs = {n: pack(stream(x), k, t.bits) for n, x, t, k in zip(names, xs, types, lanes)}
+    want = pack(stream(y), out_lanes or lanes[0], out.bits)
+    return Check(Case(top, params, inputs, {"m": len(want)}, mems or {}), {"m": want})
+
+
+def agree(checks: Sequence[Check], work: Path, seeds: Sequence[int | None] = SEEDS) -> None:
+    """All modules side by side in one build, once for each seed of stalls: every beat is the one wanted."""
+    for seed in seeds:
+        got = run_modules([c.case for c in checks], work, seed)
+        for k, (c, g) in enumerate(zip(checks, got)):
+            for s, want in c.want.items():
+                bad = [i for i, (a, b) in enumerate(zip(g[s], want)) if a != b]
+                assert not bad and len(g[s]) == len(want), \
+                    f"seed {seed}, case {k} {c.case.top} {dict(c.case.params)}: beat {bad[:1]} of {s} is {g[s][bad[0]]:x}, not {want[bad[0]]:x}"
+
+
+def random_ints(t: Ints, count: int, seed: int = 0) -> np.ndarray:
+    """(count, *shape) over the whole type, its two ends first."""
+    x = np.random.default_rng(seed).integers(t.lo, t.hi, (count, *t.shape), endpoint=True)
+    x.flat[:2] = t.lo, t.hi
+    return x
+
+
+def packed(values: Sequence[int], bits: int = 32) -> int:
+    """A parameter that holds `bits` bits a value, the first in the lowest."""
+    return sum(int(v) << bits * k for k, v in enumerate(values))
+
+
