@@ -1,6 +1,8 @@
 """Float model -> captured net -> quantized net -> integer graph.  The door to torch."""
 from .capture import capture
+from .load import load_model
 from .model import QuantNet
 from .net import Net, Step, geometry
+from .onnx_import import load_onnx
 from .observers import OBSERVERS, Calibration, calibrate
 from .ptq import quantize

@@ -86,6 +86,16 @@ def square(b: Builder, a):
     return b.emit("mul", a.self, a.self)
 
 
+@rule("softmax", "_softmax", "log_softmax", "_log_softmax")
+def softmax(b: Builder, a):
+    """The last step of a classifier only: it moves no prediction, so the net ends in the logits before it."""
+    what = b.node.target._schema.name.removeprefix("aten::").lstrip("_")
+    if any(u.op != "output" for u in b.node.users) or b.axis(a.self, a.dim) != len(b.shape(a.self)) - 1:
+        b.refuse(f"{what} inside the network is not supported (at its very end, over the classes, it is left out)")
+    b.notes.append(f"the final {what} is left out: outputs are logits, predictions are the same")
+    return a.self
+
+
 def sum_of(b: Builder, x, y, factor):
     """x + factor * y, where either may be a constant."""
     if isinstance(x, str) and isinstance(y, str):

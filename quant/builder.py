@@ -30,6 +30,7 @@ class Builder:
     def __init__(self):
         self.steps: dict[str, Step] = {}
         self.titles: dict[str, str] = {}
+        self.notes: list[str] = []
         self.node: torch.fx.Node | None = None  # the one being translated
 
     def emit(self, kind: str, *args: str, weight=None, bias=None, title: str = "", input_shape=None, **attrs) -> str:

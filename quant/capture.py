@@ -38,7 +38,7 @@ def capture(model: nn.Module | torch.export.ExportedProgram, example: torch.Tens
     for s in steps.values():
         if not all(t is None or t.isfinite().all() for t in (s.weight, s.bias)):
             raise UserError(f"{name}: layer {s.name!r} has NaN or infinite weights after batch norm is folded; check its statistics")
-    return Net(steps, names[output], fingerprint(steps, names[output]))
+    return Net(steps, names[output], fingerprint(steps, names[output]), tuple(b.notes))
 
 
 def translate(ep: torch.export.ExportedProgram, name: str) -> tuple[Builder, str]:

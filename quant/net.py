@@ -63,6 +63,7 @@ class Net:
     steps: dict[str, Step]
     output: str
     hash: str = ""  # of structure and weights: what tables and plans are tied to
+    notes: tuple[str, ...] = ()  # what the user should know of the capture, each one line
 
     @property
     def input(self) -> Step: return next(s for s in self.steps.values() if s.kind == "input")
