@@ -1,1 +1,24 @@
-"""To come."""
+"""Integer graphs as programs: a library compiled by TVM, or an ONNX file.  Both compute what ir.run computes.
+
+`codegen.tvm.build(graph, out)` and `codegen.load(out)`; `codegen.onnx.build(graph)`, `.save(graph, path)`, `.run(path, x)`.
+The heavy libraries are imported when they are first needed.
+"""
+import importlib
+
+from ir import UserError
+
+NEEDS = {"tvm": "apache-tvm", "onnx": "onnx onnxruntime"}  # submodule -> what to install for it
+
+
+def load(folder):
+    """The model that codegen.tvm.build wrote into `folder`, ready to be called on integers."""
+    return __getattr__("tvm").load(folder)
+
+
+def __getattr__(name: str):
+    if name not in NEEDS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return importlib.import_module(f".{name}", __name__)
+    except ModuleNotFoundError as e:
+        raise UserError(f"codegen.{name} needs the Python package {e.name!r}, which is not installed; pip install {NEEDS[name]}") from None

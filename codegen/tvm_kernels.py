@@ -92,15 +92,18 @@ def tiles(k: Kernel, dtype: str, grid, columns: int, reduction, x, w, bias, plac
         with loops(*reduction) as taps, T.unroll(wide) as c, T.vectorized(lanes) as v:
             term = x(i, g, r, strip * wide + c, taps).astype(dtype) * w(g, block, taps, v).astype(dtype)
             T.buffer_store(acc, acc[c * lanes + v] + term, [c * lanes + v])
+        done = T.alloc_buffer((wide * lanes,), dtype)  # only constant indices into acc: that keeps it in registers
+        with T.unroll(wide) as c, T.vectorized(lanes) as v:
+            T.buffer_store(done, acc[c * lanes + v], [c * lanes + v])
         with ExitStack() as stack:
-            c, v = stack.enter_context(T.unroll(wide)), stack.enter_context(T.serial(lanes))
+            v, c = stack.enter_context(loops(lanes, wide))
             position, channel = strip * wide + c, block * lanes + v
             inside = [p < n for p, n, d in ((position, columns, wide), (channel, channels, lanes)) if n % d]
             if inside:
                 stack.enter_context(T.If(tirx.all(*inside)))
                 stack.enter_context(T.Then())
             index = place(i, g, channel, r, position)
-            value = post(acc[c * lanes + v] + bias(g, channel).astype(dtype), index)
+            value = post(done[c * lanes + v] + bias(g, channel).astype(dtype), index)
             T.buffer_store(k.out, value.astype(k.out.dtype), list(index))
 
 
