@@ -108,14 +108,14 @@ def _flow(g: Graph, n: Node, folding: Folding, args: list[Flow]) -> Flow:
         case Transpose(perm):
             return Flow(renamed(x.order, np.arange(t.size).reshape(t.shape).transpose(perm).ravel()), x.lanes, (Take(x.lanes),))
         case Slice(start, stop, step):
-            inner = _axis(x, t.shape)
+            inner = inner_of(x, t.shape)
             whole = step[inner] == 1 or n.type.shape[inner] == 1 and stop[inner] - start[inner] == 1
             lanes = _fitting(x.lanes, t.shape[inner], start[inner], stop[inner]) if whole else 1
             kept = np.arange(t.size).reshape(t.shape)[tuple(map(slice, start, stop, step))].ravel()
             order = channels_inner(t.shape, inner)
             return Flow(renamed(order, kept), lanes, (_take(x, order, lanes),))
         case Pad(padding):
-            inner = _axis(x, t.shape)
+            inner = inner_of(x, t.shape)
             lanes = _fitting(x.lanes, t.shape[inner], *padding[inner])
             return Flow(channels_inner(n.type.shape, inner), lanes, (_take(x, channels_inner(t.shape, inner), lanes),))
         case Gather(table):
@@ -139,7 +139,7 @@ def _take(x: Flow, want: np.ndarray, lanes: int) -> Take:
     return Take(lanes, beat_moves(move, via), via)
 
 
-def _axis(x: Flow, shape: tuple[int, ...]) -> int:
+def inner_of(x: Flow, shape: tuple[int, ...]) -> int:
     inner = inner_axis(x.order, shape)
     return usual_axis(shape) if inner is None else inner
 

@@ -59,12 +59,12 @@ def build(bench: str, files: list[Path], fast: bool = False) -> Path:
     return kept
 
 
-def execute(binary: Path, work: Path, seed: int | None) -> None:
-    """Run sim.streams on work/job.json; memory files are read from `work`.  UserError: what the simulation printed."""
+def execute(binary: Path, work: Path, seed: int | None, test: str = "sim.streams") -> None:
+    """Run the cocotb module `test` on work/job.json; memory files are read from `work`.  UserError: what the simulation printed."""
     import cocotb_tools.config as cocotb
     import find_libpython
     env = environment() | {
-        "COCOTB_TOPLEVEL": "qs_bench", "COCOTB_TEST_MODULES": "sim.streams", "TOPLEVEL_LANG": "verilog",
+        "COCOTB_TOPLEVEL": "qs_bench", "COCOTB_TEST_MODULES": test, "TOPLEVEL_LANG": "verilog",
         "COCOTB_TRUST_INERTIAL_WRITES": "1", "COCOTB_LOG_LEVEL": "WARNING", "COCOTB_RESULTS_FILE": "results.xml",
         "PYGPI_PYTHON_BIN": sys.executable, "GPI_USERS": f"{find_libpython.find_libpython()};{cocotb.pygpi_entry_point()}"}
     (work / "result.json").unlink(missing_ok=True)

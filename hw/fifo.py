@@ -1,0 +1,119 @@
+"""How deep the buffers in front of joins must be, so that branches that part and meet again can never block each other.
+
+A fork gives each element to all its branches.  When the long branch needs N elements of the fork before it can hand the
+t-th element to the join, the short one must put away all it makes of those N elements beyond the t that the join took.
+With  need(t) = elements of the fork that must have passed before t elements reach the join  on every branch, the buffer
+of branch i holds  max over t and over the other branches j of  made_i(need_j(t + 1)) - t,  where made_i inverts need_i.
+This counts nothing that modules hold themselves, so it is enough, never too little; two frames are looked at, as the
+next one enters while the last one leaves.  (FINN simulates to size its FIFOs; we differ: it is computed.)
+"""
+import numpy as np
+
+from ir import Concat, Conv, Dense, Gather, Graph, MatMul, MaxPool, Node, Pad, Slice, SumPool
+
+from .flow import Flow, concat_chunk, flows
+from .orders import inner_axis
+
+
+def depths(g: Graph) -> dict[tuple[str, int], int]:
+    """(node, number of its argument) -> elements to buffer there; only joins whose arguments meet a fork again are named."""
+    plan = flows(g)
+    out: dict[tuple[str, int], int] = {}
+    reads = {n: sum(m.args.count(n) for m in g.nodes.values()) for n in g.nodes}
+    for fork in (n for n, k in reads.items() if k > 1):
+        needs = _from(g, fork, plan)
+        for n in g.nodes.values():
+            paths = [(k, needs[a][wanted(g, n, k, plan)]) for k, a in enumerate(n.args) if a in needs]
+            for k, mine in paths:
+                others = [p for j, p in paths if j != k]
+                if others:
+                    held = _held(g.nodes[fork].type.size, needs[n.args[k]], wanted(g, n, k, plan), np.maximum.reduce(others))
+                    out[n.name, k] = max(out.get((n.name, k), 0), held)
+    return out
+
+
+def wanted(g: Graph, n: Node, k: int, plan: dict[str, Flow]) -> np.ndarray:
+    """(size + 1,): how many elements of argument k node n must have taken before it can give the first t of its own."""
+    x, size = g.nodes[n.args[k]].type, n.type.size
+    t = np.arange(size + 1)
+    if plan[n.name].takes[k].reorder is not None:
+        return np.where(t > 0, x.size, 0)
+    match n.op:
+        case Conv() | MaxPool() | SumPool():
+            return _window(n, x.shape, t)
+        case MatMul():
+            rows, cols, terms = n.type.shape[-2], n.type.shape[-1], x.shape[-1] if k == 0 else x.shape[-2]
+            frame = rows * terms if k == 0 else terms * cols
+            done = t // (rows * cols) * frame
+            part = t % (rows * cols)
+            return done + np.where(part > 0, -(-part // cols) * terms if k == 0 else frame, 0)
+        case Concat(axis):
+            return _concat(g, n, k, axis, plan, t)
+        case Gather(table):
+            return -(-t // table.shape[1])
+        case Dense(w, _):
+            return -(-t // len(w)) * w.shape[1]
+        case Slice() | Pad():
+            return _kept(n, x, plan, t)
+    return t
+
+
+def _window(n: Node, shape, t: np.ndarray) -> np.ndarray:
+    """All channels of a pixel at once; the last in-map pixel of the window of each position, and nothing earlier than before."""
+    op, c = n.op, shape[0]
+    kernel = op.weight.shape[2:] if isinstance(op, Conv) else op.kernel
+    dilation = op.dilation if isinstance(op, Conv) else (1,) * len(kernel)
+    last = []
+    for size, k, s, (before, _), d, out in zip(shape[1:], kernel, op.stride, op.padding, dilation, n.type.shape[1:]):
+        last.append(np.clip(np.arange(out) * s - before + (k - 1) * d, -1, size - 1))
+    if len(last) == 1:
+        pixels = last[0] + 1
+    else:  # a row above the map needs nothing; columns left of it in a row needs the whole row above
+        pixels = np.where(last[0][:, None] < 0, 0, np.maximum(last[0][:, None], 0) * shape[2] + last[1] + 1).ravel()
+    pixels = np.maximum.accumulate(pixels)
+    per = n.type.shape[0]
+    return np.append(0, pixels * c)[-(-t // per)]
+
+
+def _concat(g: Graph, n: Node, k: int, axis: int, plan: dict[str, Flow], t: np.ndarray) -> np.ndarray:
+    inner = inner_axis(plan[n.name].order, n.type.shape)
+    chunks = [concat_chunk(g.nodes[a].type.shape, inner, axis) for a in n.args]
+    whole, before = sum(chunks), sum(chunks[:k])
+    return t // whole * chunks[k] + np.clip(t % whole - before, 0, chunks[k])
+
+
+def _kept(n: Node, x, plan: dict[str, Flow], t: np.ndarray) -> np.ndarray:
+    """Slices and pads: an element leaves when all of the argument up to it has come; padding waits for what went before."""
+    op, axis = n.op, inner_axis(plan[n.name].order, n.type.shape)
+    index = np.arange(x.size).reshape(x.shape)
+    if isinstance(op, Pad):
+        index = np.pad(index, op.padding, constant_values=-1)
+    else:
+        index = index[tuple(map(slice, op.start, op.stop, op.step))]
+    at = np.empty(x.size + 1, np.int64)
+    at[np.moveaxis(np.arange(x.size).reshape(x.shape), axis, -1).ravel()] = np.arange(x.size)
+    at[-1] = -1
+    return np.append(0, np.maximum.accumulate(at[np.moveaxis(index, axis, -1).ravel()]) + 1)[t]
+
+
+def _from(g: Graph, fork: str, plan: dict[str, Flow]) -> dict[str, np.ndarray]:
+    """Node -> elements of `fork` it needs before its first t; only nodes that the fork reaches."""
+    needs = {fork: np.arange(g.nodes[fork].type.size + 1)}
+    for n in g.nodes.values():
+        if n.name != fork and (paths := [needs[a][wanted(g, n, k, plan)] for k, a in enumerate(n.args) if a in needs]):
+            needs[n.name] = np.maximum.reduce(paths)
+    return needs
+
+
+def _held(frame: int, mine: np.ndarray, taken: np.ndarray, other: np.ndarray) -> int:
+    """Elements of my argument that wait at most.
+
+    frame: elements of the fork; mine: those needed for my first t; other: those needed for the join's first t; taken: of
+    mine, those the join has taken by its t-th.
+    """
+    size = len(mine) - 1
+    two = np.concatenate([mine, frame + mine[1:]])
+    asked = np.concatenate([other[1:], frame + other[1:]])
+    had = np.concatenate([taken[:-1], size + taken[:-1]])
+    made = np.searchsorted(two, asked, side="right") - 1
+    return int(max(0, (made - had).max()))

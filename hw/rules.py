@@ -1,0 +1,233 @@
+"""One rule an op: the library modules that carry it out.  Every op of the closed set has one."""
+import math
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+
+from ir import (Add, Concat, Conv, Dense, Gather, Ints, Lut, MatMul, MaxPool, Mul, Node, Pad, Requant, Reshape, Slice, SumPool,
+                Transpose)
+
+from .flow import Flow, concat_chunk, depthwise, inner_of
+from .netlist import Bits, Netlist, Stream, signed_width
+from .orders import flow_shape, inner_axis, periodic
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a rule is given: the netlist to add to, the node, and for each argument its type, its plan and its stream."""
+    net: Netlist
+    node: Node
+    types: list[Ints]
+    sources: list[Flow]
+    flow: Flow
+    args: list[Stream]
+
+    @property
+    def name(self) -> str: return self.node.name
+
+    def result(self) -> Stream:
+        t = self.node.type
+        return self.net.stream(self.name, self.flow.lanes, t.bits, t.signed, t.size)
+
+    def add(self, module: str, params: dict, *ins: Stream, out: Stream | None = None, part: str = "") -> Stream:
+        """A module from one stream (port s) or two (a, b) to `out`, by default the node's value."""
+        out = out or self.result()
+        ports = {"s": ins[0]} if len(ins) == 1 else dict(zip("ab", ins))
+        self.net.add(module, f"{self.name}{part}", params, ports, {"m": out})
+        return out
+
+    def resized(self, s: Stream, t: Ints, part: str) -> Stream:
+        """`s` with elements of the width and sign of `t`."""
+        if (s.width, s.signed) == (t.bits, t.signed):
+            return s
+        out = self.net.like(f"{self.name}{part}_wide", s, width=t.bits, signed=t.signed)
+        params = {"Lanes": s.lanes, "InWidth": s.width, "InSigned": int(s.signed), "OutWidth": t.bits}
+        return self.add("qs_resize", params, s, out=out, part=part + "_resize")
+
+
+def lower(r: Rule) -> Stream:
+    """Add the modules of the rule's node; returns the stream of its value."""
+    match r.node.op:
+        case Dense(w, b):
+            if len(r.types[0].shape) == 1:
+                w = w[:, r.sources[0].order]
+            return _mvu(r, r.args[0], w[None], b[None])
+        case Conv():
+            return _conv(r)
+        case MaxPool() | SumPool():
+            return _pool(r)
+        case Requant():
+            return _requant(r)
+        case Add():
+            return r.add("qs_add", _two(r), *r.args)
+        case Mul():
+            return r.add("qs_mul", _two(r), *r.args)
+        case MatMul():
+            return _matmul(r)
+        case Lut(table, base):
+            return _lut(r, table, base)
+        case Gather(table):
+            return _gather(r, table)
+        case Concat(axis):
+            return _concat(r, axis)
+        case Slice():
+            return _slice(r)
+        case Pad():
+            return _pad(r)
+        case Reshape() | Transpose():
+            return r.args[0]
+        case op:
+            assert_never(op)
+
+
+def _mvu(r: Rule, s: Stream, w: np.ndarray, b: np.ndarray) -> Stream:
+    """w (groups, rows, columns in stream order), b (groups, rows)."""
+    groups, rows, cols = w.shape
+    pe, simd = r.flow.lanes, s.lanes
+    ww, bw = signed_width(w), signed_width(b)
+    # one word for each cycle: group, turn, beat; in it pe, simd
+    words = w.reshape(groups, rows // pe, pe, cols // simd, simd).transpose(0, 1, 3, 2, 4).reshape(-1, pe * simd)
+    return r.add("qs_mvu", {
+        "Groups": groups, "Rows": rows, "Cols": cols, "Pe": pe, "Simd": simd, "InWidth": s.width, "InSigned": int(s.signed),
+        "WeightWidth": ww, "BiasWidth": bw, "OutWidth": r.node.type.bits,
+        "WeightFile": r.net.mem(f"{r.name}_weight", words, ww), "BiasFile": r.net.mem(f"{r.name}_bias", b.reshape(-1, pe), bw)}, s)
+
+
+def _conv(r: Rule) -> Stream:
+    op, x, s = r.node.op, r.types[0], r.args[0]
+    w, groups, kernel = op.weight, op.groups, op.weight.shape[2:]
+    s = _window(r, s, kernel, op.stride, op.padding, op.dilation, op.pad, 0 if depthwise(op) else groups)
+    if not depthwise(op):  # (group, row, tap, channel)
+        cols = np.moveaxis(w.reshape(groups, len(w) // groups, w.shape[1], -1), 2, 3)
+        return _mvu(r, s, cols.reshape(groups, len(w) // groups, -1), op.bias.reshape(groups, -1))
+    lanes, taps = s.lanes, math.prod(kernel)
+    blocks = x.shape[0] // lanes
+    ww, bw = signed_width(w), signed_width(op.bias)
+    words = w.reshape(blocks, lanes, taps).transpose(0, 2, 1).reshape(-1, lanes)
+    return r.add("qs_vvu", {
+        "Lanes": lanes, "Blocks": blocks, "Taps": taps, "InWidth": s.width, "InSigned": int(s.signed), "WeightWidth": ww,
+        "BiasWidth": bw, "OutWidth": r.node.type.bits, "WeightFile": r.net.mem(f"{r.name}_weight", words, ww),
+        "BiasFile": r.net.mem(f"{r.name}_bias", op.bias.reshape(-1, lanes), bw)}, s)
+
+
+def _pool(r: Rule) -> Stream:
+    op, x = r.node.op, r.types[0]
+    pad = x.lo if isinstance(op, MaxPool) else op.pad
+    s = _window(r, r.args[0], op.kernel, op.stride, op.padding, (1,) * len(op.kernel), pad, 0)
+    return r.add("qs_pool", {"Lanes": s.lanes, "Taps": math.prod(op.kernel), "InWidth": s.width, "InSigned": int(s.signed),
+                             "OutWidth": r.node.type.bits, "Largest": int(isinstance(op, MaxPool))}, s)
+
+
+def _window(r: Rule, s: Stream, kernel, stride, padding, dilation, pad: int, groups: int) -> Stream:
+    """The windows of argument 0, group by group (0: every block of lanes by itself); nothing where they are single pixels in order."""
+    x = r.types[0]
+    if math.prod(kernel) == math.prod(stride) == 1 and not any(map(any, padding)):
+        return s
+    if any(map(any, padding)):
+        s = r.resized(s, Ints(x.shape, min(x.lo, pad), max(x.hi, pad)), "_pad")
+    space, out = _two_axes(x.shape[1:]), _two_axes(r.node.type.shape[1:])
+    k, st, d = _two_axes(kernel), _two_axes(stride), _two_axes(dilation)
+    before = [0] * (2 - len(padding)) + [p[0] for p in padding]
+    blocks = x.shape[0] // s.lanes
+    spans = (k[0] - 1) * d[0] + 1
+    taps = math.prod(kernel)
+    made = r.net.like(f"{r.name}_windows", s, count=math.prod(out) * taps * x.shape[0])
+    return r.add("qs_window", {
+        "Lanes": s.lanes, "Blocks": blocks, "Groups": groups or blocks, "Width": s.width, "PadValue": Bits(s.width, pad),
+        "InRows": space[0], "InCols": space[1], "OutRows": out[0], "OutCols": out[1], "KernelRows": k[0], "KernelCols": k[1],
+        "StrideRows": st[0], "StrideCols": st[1], "DilateRows": d[0], "DilateCols": d[1], "PadTop": before[0], "PadLeft": before[1],
+        "Depth": ring_pixels(space, spans, (k[1] - 1) * d[1] + 1, st)}, s, out=made, part="_window")
+
+
+def ring_pixels(space: tuple[int, int], tall: int, wide: int, stride: tuple[int, int]) -> int:
+    """Pixels that qs_window keeps: what a window spans, and what arrives while a row of windows leaves."""
+    if space[0] == 1:
+        return min(space[1], wide + stride[1])
+    return min(space[0], tall + stride[0]) * space[1]
+
+
+def _requant(r: Rule) -> Stream:
+    op, x, s = r.node.op, r.types[0], r.args[0]
+    rank = len(x.shape)
+    along = np.broadcast_to(op.mul.reshape([-1 if a == op.axis % rank else 1 for a in range(rank)]), x.shape)
+    table, repeat = periodic(along.ravel()[r.sources[0].order].reshape(-1, s.lanes))
+    width = max(1, int(op.mul.max()).bit_length())
+    return r.add("qs_requant", {
+        "Lanes": s.lanes, "Rows": len(table), "Repeat": repeat if len(table) > 1 else 1, "InWidth": s.width, "InSigned": int(s.signed),
+        "OutWidth": r.node.type.bits, "MulWidth": width, "Shift": op.shift, "Zero": Bits(64, op.zero, True),
+        "Lo": Bits(64, op.lo, True), "Hi": Bits(64, op.hi, True), "MulFile": r.net.mem(f"{r.name}_mul", table, width)}, s)
+
+
+def _two(r: Rule) -> dict:
+    a, b = r.args
+    return {"Lanes": a.lanes, "AWidth": a.width, "ASigned": int(a.signed), "BWidth": b.width, "BSigned": int(b.signed),
+            "OutWidth": r.node.type.bits}
+
+
+def _matmul(r: Rule) -> Stream:
+    a, b = r.args
+    m, k = r.types[0].shape[-2:]
+    return r.add("qs_matmul", {"M": m, "K": k, "N": r.types[1].shape[-1], "KLanes": a.lanes, "Lanes": b.lanes, "AWidth": a.width,
+                               "ASigned": int(a.signed), "BWidth": b.width, "BSigned": int(b.signed), "OutWidth": r.node.type.bits}, a, b)
+
+
+def _lut(r: Rule, table: np.ndarray, base: int) -> Stream:
+    s, t = r.args[0], r.types[0]
+    codes = np.arange(1 << s.width)
+    values = codes - ((codes >> (s.width - 1)) << s.width) if s.signed else codes
+    full = table[np.clip(values, t.lo, t.hi) - base]  # beyond lo and hi no code ever occurs
+    return r.add("qs_lut", {"Lanes": s.lanes, "InWidth": s.width, "OutWidth": r.node.type.bits,
+                            "TableFile": r.net.mem(f"{r.name}_table", full, r.node.type.bits)}, s)
+
+
+def _gather(r: Rule, table: np.ndarray) -> Stream:
+    lanes, width = r.flow.lanes, r.node.type.bits
+    return r.add("qs_gather", {"InWidth": r.args[0].width, "NumRows": len(table), "RowBeats": table.shape[1] // lanes, "Lanes": lanes,
+                               "OutWidth": width, "TableFile": r.net.mem(f"{r.name}_table", table.reshape(-1, lanes), width)}, r.args[0])
+
+
+def _concat(r: Rule, axis: int) -> Stream:
+    t, out = r.node.type, r.result()
+    inner = inner_axis(r.flow.order, t.shape)
+    ins = [r.resized(s, t, f"_{k}") for k, s in enumerate(r.args)]
+    beats = [concat_chunk(x.shape, inner, axis) // out.lanes for x in r.types]
+    r.net.add("qs_concat", r.name, {"NumIn": len(ins), "Width": out.bits, "Beats": _vector(beats)}, {"s": ins}, {"m": out})
+    return out
+
+
+def _slice(r: Rule) -> Stream:
+    op, s = r.node.op, r.args[0]
+    axes = _in_beats(r, r.types[0].shape, s.lanes, Size=r.types[0].shape, Start=op.start, Stop=op.stop)
+    inner = inner_of(r.sources[0], r.types[0].shape)
+    step = [*flow_shape(op.step, inner)]
+    step[-1] = step[-1] if s.lanes == 1 else 1
+    return r.add("qs_slice", {"Rank": len(step), "Width": s.bits, **axes, "Step": _vector(step)}, s)
+
+
+def _pad(r: Rule) -> Stream:
+    op, t = r.node.op, r.node.type
+    s = r.resized(r.args[0], t, "")
+    axes = _in_beats(r, r.types[0].shape, s.lanes, Size=r.types[0].shape, Before=[p[0] for p in op.padding], After=[p[1] for p in op.padding])
+    value = sum((op.value & (1 << t.bits) - 1) << t.bits * k for k in range(s.lanes)) if t.lo <= op.value <= t.hi else 0
+    return r.add("qs_pad", {"Rank": len(t.shape), "Width": s.bits, **axes, "Value": Bits(s.bits, value)}, s)
+
+
+def _in_beats(r: Rule, shape, lanes: int, **fields) -> dict[str, Bits]:
+    """Numbers of each axis as vectors in stream order, those of the innermost axis in beats."""
+    inner = inner_of(r.sources[0], r.types[0].shape)
+    out = {}
+    for k, v in fields.items():
+        v = list(flow_shape(tuple(v), inner))
+        out[k] = _vector([*v[:-1], v[-1] // lanes])
+    return out
+
+
+def _vector(values) -> Bits:
+    """32 bits each, the first lowest."""
+    return Bits(32 * len(values), sum(int(v) << 32 * k for k, v in enumerate(values)))
+
+
+def _two_axes(v) -> tuple[int, int]:
+    """One axis as the columns of a single row."""
+    return (1, *v) if len(v) == 1 else tuple(v)

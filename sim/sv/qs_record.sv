@@ -1,0 +1,43 @@
+// Writes every beat of an AXI4-Stream to a file: data in hexadecimal, TLAST, cycle.  Stalls at random.  Bench only.
+//
+// It also holds the sender to the protocol: an offered beat stays, unchanged, until it is taken (AXI4-Stream, 2.2.1).
+module qs_record #(
+  parameter int unsigned DataWidth = 8,
+  parameter              File      = ""
+) (
+  input  logic                 clk_i,
+  input  logic                 rst_ni,
+  input  logic [31:0]          seed_i,
+  input  logic [31:0]          cycle_i,
+  output logic [31:0]          count_o,
+  input  logic                 s_axis_tvalid,
+  output logic                 s_axis_tready,
+  input  logic [DataWidth-1:0] s_axis_tdata,
+  input  logic                 s_axis_tlast
+);
+  int                   file;
+  logic                 stall, waiting, last;
+  logic [DataWidth-1:0] data;
+
+  initial file = $fopen(File, "w");
+  assign s_axis_tready = rst_ni && !stall;
+
+  qs_stall #(.Salt(0)) u_stall (.clk_i(clk_i), .rst_ni(rst_ni), .seed_i(seed_i), .stall_o(stall));
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      count_o <= '0;
+      waiting <= 1'b0;
+    end else begin
+      waiting <= s_axis_tvalid && !s_axis_tready;
+      data    <= s_axis_tdata;
+      last    <= s_axis_tlast;
+      if (waiting && !(s_axis_tvalid && s_axis_tdata == data && s_axis_tlast == last)) $error("an offered beat was changed or withdrawn");
+      if (s_axis_tvalid && s_axis_tready) begin
+        count_o <= count_o + 1;
+        $fwrite(file, "%h %b %0d\n", s_axis_tdata, s_axis_tlast, cycle_i);
+      end
+    end
+  end
+  final $fclose(file);
+endmodule
