@@ -99,6 +99,8 @@ REFUSED = [
     (Dense(np.ones((0, 8)), np.zeros(0)), [X], "dense: weight (0, 8) and bias (0,) do not belong together"),
     (Conv(W, np.zeros(3)), [X], "conv: weight (2, 4, 3, 3) and bias (3,) do not belong to x (4, 8, 8)"),
     (Conv(W, np.zeros(2), groups=2), [X], "conv: weight (2, 4, 3, 3) in 2 groups needs 8 channels, not 4"),
+    (Conv(W, np.zeros(2), groups=4), [X], "conv: 2 outputs do not divide into 4 groups"),
+    (Conv(W, np.zeros(2), groups=0), [X], "conv: 2 outputs do not divide into 0 groups"),
     (Conv(np.ones((2, 4, 9, 1)), np.zeros(2)), [X], "conv: a window of (9, 1) (dilation (1, 1)) does not fit into (4, 8, 8) with padding ((0, 0), (0, 0))"),
     (Conv(W, np.zeros(2), stride=(0, 1)), [X], "conv: kernel (3, 3), stride (0, 1) and dilation (1, 1) are at least 1, padding ((0, 0), (0, 0)) is (before, after), at least 0"),
     (Conv(W, np.zeros(2), padding=((0, -1), (0, 0))), [X], "conv: kernel (3, 3), stride (1, 1) and dilation (1, 1) are at least 1, padding ((0, -1), (0, 0)) is (before, after), at least 0"),
