@@ -136,7 +136,7 @@ module qs_mvu #(
     acc_t                         dot, dot2, acc, sum;
     logic signed [BiasWidth-1:0]  b2;
     assign b2  = bias2[p*BiasWidth+:BiasWidth];
-    assign sum = (first2 ? acc_t'(b2) : acc) + dot2;
+    assign sum = (first2 ? acc_t'(signed'({b2[BiasWidth-1], b2})) : acc) + dot2;
 
     logic [Simd*ProdWidth-1:0] products;
     for (genvar i = 0; i < Simd; i++) begin : gen_product

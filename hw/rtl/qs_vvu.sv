@@ -105,7 +105,7 @@ module qs_vvu #(
     assign w   = w1[l*WeightWidth+:WeightWidth];
     assign x   = {InSigned & x1[(l+1)*InWidth-1], x1[l*InWidth+:InWidth]};
     assign b   = bias2[l*BiasWidth+:BiasWidth];
-    assign sum = (first2 ? acc_t'(b) : acc) + acc_t'(product);
+    assign sum = (first2 ? acc_t'(signed'({b[BiasWidth-1], b})) : acc) + acc_t'(signed'({product[ProdWidth-1], product}));
 
     always_ff @(posedge clk_i) begin
       if (go) begin
