@@ -54,14 +54,14 @@ class QuantNet(nn.Module):
 
     def forward_integers(self, q: torch.Tensor, keep: bool = False):
         e = Forward(keep)
-        y = self.build(e, Value(q, self._input_type()))
+        y = self.build(e, Value(q, self.input_type))
         return {self.input_name: q, **e.values} if keep else y.data
 
     def lower(self) -> Graph:
         """The graph of every site, after ir.rewrite.simplify; encodings of the input and of the output are in it."""
         g = Graph()
-        g.add(self.input_name, Input(self._input_type()))
-        g.result = self.build(Lower(g), Value(self.input_name, self._input_type())).data
+        g.add(self.input_name, Input(self.input_type))
+        g.result = self.build(Lower(g), Value(self.input_name, self.input_type)).data
         g.encodings = {self.input_name: self.input.encoding, g.result: self.output.encoding}
         return rewrite.simplify(g)
 
@@ -82,7 +82,8 @@ class QuantNet(nn.Module):
                 if last[a] == s.name and a != self.output_name:
                     env.pop(a, None)
 
-    def _input_type(self) -> Ints: return self.input.type(self.net.input.shape)
+    @property
+    def input_type(self) -> Ints: return self.input.type(self.net.input.shape)
 
     def _coding(self, owner: str, fmt: NumberFormat, calibration: Calibration) -> Coding:
         if owner == self.net.input.name and (rows := index_rows(self.net)):

@@ -9,6 +9,7 @@ from .encode import encoding_of
 from .net import Net
 
 SAMPLE = 1 << 15  # values kept of each tensor
+MEND_IMAGES, MEND_BYTES = 256, 1 << 27  # images that later mend weights and biases, and the size of their largest tensor
 BINS = 2048       # of the histogram of the entropy observer (TensorRT)
 
 OBSERVERS: Registry = Registry("observer")  # name -> f(stats, format) -> (lo, hi)
@@ -30,6 +31,7 @@ class Calibration:
     stats: dict[str, Stats]
     observer: str = "mse"
     model: str = ""     # hash of the float net
+    mend: int = 0       # the channel means are those of the first `mend` images
     _memo: dict = field(default_factory=dict)
 
     def encoding(self, step: str, fmt: NumberFormat) -> Encoding:
@@ -49,15 +51,17 @@ def calibrate(net: Net, x: torch.Tensor, observer: str = "mse", batch: int = 32)
     """
     OBSERVERS[observer]
     x = checked(net, x)
+    largest = 4 * max(int(np.prod(s.shape)) for s in net.steps.values())
+    mend = min(len(x), max(1, min(MEND_IMAGES, MEND_BYTES // largest) // batch) * batch)
     seen: dict[str, list] = {}
     with torch.no_grad():
         for i in range(0, len(x), batch):
             for name, v in net(x[i:i + batch], keep=True).items():
-                seen.setdefault(name, []).append(_look(net.steps[name].kind, v, len(x)))
+                seen.setdefault(name, []).append(_look(net.steps[name].kind, v, len(x), len(v) if i < mend else 0))
     for name, looks in seen.items():
         if not np.isfinite([v for lo, hi, *_ in looks for v in (lo, hi)]).all():
             raise UserError(f"step {name!r} of the float model gives NaN or infinity on the calibration data; check the model and its preprocessing")
-    return Calibration(x, {k: _together(v) for k, v in seen.items()}, observer, net.hash)
+    return Calibration(x, {k: _together(v) for k, v in seen.items()}, observer, net.hash, mend)
 
 
 def checked(net: Net, x) -> torch.Tensor:
@@ -73,13 +77,13 @@ def checked(net: Net, x) -> torch.Tensor:
     return x
 
 
-def _look(kind: str, v: torch.Tensor, images: int) -> tuple:
+def _look(kind: str, v: torch.Tensor, images: int, weight: int) -> tuple:
     flat = v.float().reshape(-1)
     per_image = max(1, SAMPLE // images)
     step = max(1, flat.numel() // len(v) // per_image) | 1  # odd: no lockstep with rows of 2**n pixels
     axis = v.dim() - 1 if kind == "linear" else 1
     mean = v.float().mean([d for d in range(v.dim()) if d != axis]) if v.dim() > 1 else v.float().mean()[None]
-    return float(flat.min()), float(flat.max()), flat[::step].numpy().copy(), mean, len(v)
+    return float(flat.min()), float(flat.max()), flat[::step].numpy().copy(), mean, weight
 
 
 def _together(looks: list) -> Stats:

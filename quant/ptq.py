@@ -1,48 +1,85 @@
 """Quantization after training: ranges from a calibration, weights to their grids, biases put right."""
 import torch
+from torch.nn import functional as F
 
 from ir import Plan, UserError
 from .emit import Forward, Value
+from .gptq import gptq, second_moment
 from .model import QuantNet
-from .net import Net
+from .net import Net, pad
 from .observers import Calibration
+from .site_layers import Layer
 
 ROUNDINGS = ("nearest", "gptq")
+COLUMNS = 1 << 14  # input vectors that a layer's second moment is taken from
 
 
 def quantize(net: Net, plan: Plan, calibration: Calibration, rounding: str = "nearest", bias_correction: bool = True,
-             weight_range: str = "mse", samples: int = 256) -> QuantNet:
+             weight_range: str = "mse") -> QuantNet:
     """The net in the formats of the plan; no gradient is taken.
 
-    rounding: "nearest", or "gptq" (error-compensating, quant/gptq.py).  bias_correction: each layer's bias takes up the mean
-    error of its outputs on the first `samples` calibration images, layer after layer with quantized inputs (Nagel et al.
-    2019, section 4.2, the empirical form).  weight_range: "mse" or "minmax".
+    rounding: "nearest", or "gptq" (error-compensating, with quantized inputs; quant/gptq.py).  bias_correction: each layer's
+    bias takes up the mean error of its outputs on calibration images, layer after layer (Nagel et al. 2019, arXiv
+    1906.04721, section 4.2, the empirical form).  weight_range: "mse" or "minmax".
     UserError: a plan that does not fit, an unknown word.
     """
     if rounding not in ROUNDINGS:
         raise UserError(f"unknown rounding {rounding!r} (known: {', '.join(ROUNDINGS)})")
     q = QuantNet(net, plan, calibration, weight_range)
     if rounding != "nearest" or bias_correction:
-        refine(q, calibration, rounding, bias_correction, samples)
+        mend(q, calibration, rounding, bias_correction)
     return q
 
 
 @torch.no_grad()
-def refine(q: QuantNet, calibration: Calibration, rounding: str, bias_correction: bool, samples: int) -> None:
-    """One pass over the sites with integers of the calibration images; each layer is mended before it is passed."""
+def mend(q: QuantNet, calibration: Calibration, rounding: str, bias_correction: bool) -> None:
+    """One pass over the sites with the integers of calibration images; each layer is mended before it is passed."""
     e = Forward()
-    x = calibration.x[:samples]
-    env = {q.input_name: Value(q.encode(x), q._input_type())}
+    env = {q.input_name: Value(q.encode(calibration.x[:calibration.mend]), q.input_type)}
     for site in q.steps(e, env):
-        if site.name in q.layers:
+        if isinstance(site, Layer):
             x = site.read(e, env[q.args[site.name][0]])
+            if rounding == "gptq":
+                compensate(site, x)
             if bias_correction:
                 correct_bias(site, e, x, calibration.stats[site.name].mean)
 
 
-def correct_bias(site, e: Forward, x: Value, wanted: torch.Tensor) -> None:
+def correct_bias(site: Layer, e: Forward, x: Value, wanted: torch.Tensor) -> None:
     """Move the bias by the difference of the mean outputs (O,), wanted and had."""
     acc, scale = site.accumulator(e, x)
-    rest = [d for d in range(acc.data.dim()) if d != (1 if site.axis == 0 else acc.data.dim() - 1)]
-    had = acc.data.double().mean(rest) * scale
+    axis = 1 if site.axis == 0 else acc.data.dim() - 1
+    had = acc.data.double().mean([d for d in range(acc.data.dim()) if d != axis]) * scale
     site.bias += (wanted - had).float()
+
+
+def compensate(site: Layer, x: Value) -> None:
+    """Weights to the codes that GPTQ finds for the layer's integer input, group by group."""
+    rows = site.weight.reshape(len(site.weight), -1)
+    scale = site.scale.expand(len(rows))[:, None]
+    parts = columns(site, x.data - site.coding.zero)
+    per = len(rows) // len(parts)
+    codes = [gptq(rows[i * per:(i + 1) * per], scale[i * per:(i + 1) * per], site.fmt, second_moment(c)) for i, c in enumerate(parts)]
+    site.weight.copy_((torch.cat(codes) * scale).reshape(site.weight.shape))
+
+
+def columns(site: Layer, x: torch.Tensor) -> torch.Tensor:
+    """What a layer's rows are multiplied by: (groups, I, N) vectors of x, at most about COLUMNS of them, evenly drawn."""
+    if site.axis != 0:
+        return _drawn(x.reshape(-1, x.shape[-1]).T)[None]
+    a, k = site.attrs, site.weight.shape[2:]
+    x = pad(x, a["padding"], 0.0)
+    dilation, stride = a["dilation"], a["stride"]
+    if len(k) == 1:
+        x, k, dilation, stride = x.unsqueeze(2), (1, *k), (1, *dilation), (1, *stride)
+    share = max(1, COLUMNS // len(x))
+    parts = [_drawn(F.unfold(img[None], k, dilation, 0, stride)[0], share) for img in x]
+    return torch.cat(parts, 1).unflatten(0, (a["groups"], -1))
+
+
+def _drawn(c: torch.Tensor, count: int = COLUMNS) -> torch.Tensor:
+    """About `count` of the columns (I, N), evenly, with a fixed seed."""
+    if c.shape[1] <= count:
+        return c
+    at = torch.randperm(c.shape[1], generator=torch.Generator().manual_seed(0))[:count]
+    return c[:, at.to(c.device)]

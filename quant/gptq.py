@@ -1,0 +1,50 @@
+"""Rounding that makes up for itself: each column's error is spread over the columns still to be rounded."""
+import torch
+
+from ir import NumberFormat
+
+BLOCK = 128
+
+
+def second_moment(columns: torch.Tensor) -> torch.Tensor:
+    """H = 2 X X^T / N of columns (I, N), float64."""
+    x = columns.double()
+    return 2.0 / x.shape[1] * (x @ x.T)
+
+
+def gptq(w: torch.Tensor, scale: torch.Tensor, fmt: NumberFormat, h: torch.Tensor, damp: float = 0.01, block: int = BLOCK) -> torch.Tensor:
+    """Codes (O, I) for weights w (O, I) with scale (O, 1) that keep w @ X, where h (I, I) is the second moment of X.
+
+    Columns in descending order of h's diagonal; the grid is fixed before (per row).  h = identity gives plain rounding.
+    Frantar et al. 2022 (arXiv 2210.17323), algorithm 1, with the act-order and dead columns of its authors' code.
+    """
+    w, h = w.double().clone(), h.double().clone()
+    dead = h.diagonal() == 0
+    h[dead, dead] = 1.0  # its inputs are always 0: any code does, and 0 is the cheapest
+    w[:, dead] = 0.0
+    order = h.diagonal().argsort(descending=True, stable=True)
+    w, h = w[:, order], h[order][:, order]
+    u = _inverse_root(h, damp)
+    codes = torch.empty_like(w)
+    for start in range(0, w.shape[1], block):
+        end = min(start + block, w.shape[1])
+        errors = torch.empty_like(w[:, start:end])
+        for i in range(start, end):
+            codes[:, i] = fmt.nearest((w[:, i:i + 1] / scale).float(), torch)[:, 0]
+            e = (w[:, i] - codes[:, i] * scale[:, 0]) / u[i, i]
+            w[:, i:end] -= e[:, None] * u[i, i:end]
+            errors[:, i - start] = e
+        w[:, end:] -= errors @ u[start:end, end:]
+    return codes[:, order.argsort()]
+
+
+def _inverse_root(h: torch.Tensor, damp: float) -> torch.Tensor:
+    """Upper Cholesky factor of h^-1; more damping until h is positive definite."""
+    eye = torch.eye(len(h), dtype=h.dtype)
+    while True:
+        factor, failed = torch.linalg.cholesky_ex(h + damp * h.diagonal().mean() * eye)
+        if not failed:
+            root, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(factor), upper=True)
+            if not failed:
+                return root
+        damp *= 10

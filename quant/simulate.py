@@ -1,0 +1,91 @@
+"""Fast what-if: the float net with only some layers quantized, rerun only where that changes anything."""
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from ir import NumberFormat, Option, UserError
+from ir import store
+from .layout import check_option
+from .net import Net, Step, compute
+from .observers import Calibration, checked, weight_scale
+
+IMAGES = 128  # probe images, if none are given
+
+
+class Simulation:
+    """A net with probe images: what a layer does when its weights and its input are rounded, everything else in float.
+
+    This is an estimate of the quantized net (real scales, no dyadic multipliers, layers independent of each other), made for
+    sensitivity metrics; the integers are those of QuantNet.
+    """
+
+    def __init__(self, net: Net, calibration: Calibration, x: torch.Tensor | None = None):
+        self.net, self.calibration = net, calibration
+        self.x = checked(net, calibration.x[:IMAGES] if x is None else x)
+        self.layers = tuple(net.layers)
+        self.key = store.digest(net.hash, calibration.observer, self.x.numpy().tobytes(), calibration.x.numpy().tobytes())
+        with torch.no_grad():
+            self._float = net(self.x, keep=True)
+        self._weights: dict[tuple[str, str], torch.Tensor] = {}
+        self._users = net.users()
+
+    @torch.no_grad()
+    def reference(self, x: torch.Tensor | None = None) -> np.ndarray:
+        """Float outputs (N, K), on the probe images or on others."""
+        y = self._float[self.net.output] if x is None else self.net(checked(self.net, x))
+        return y.reshape(len(y), -1).numpy()
+
+    @torch.no_grad()
+    def outputs(self, options: Mapping[str, Option | str]) -> np.ndarray:
+        """Outputs (N, K) with only the named layers quantized, {layer: option}."""
+        options = {k: self._option(k, v) for k, v in options.items()}
+        fresh: dict[str, torch.Tensor] = {}
+        stale = self._downstream(options)
+        last = {a: s.name for s in self.net.steps.values() if s.name in stale for a in s.args}
+        for name in (n for n in self.net.steps if n in stale):  # topological order
+            step = self.net.steps[name]
+            xs = [fresh.get(a, self._float[a]) for a in step.args]
+            fresh[name] = self._rounded(step, options[name], xs[0]) if name in options else compute(step, *xs)
+            for a in step.args:
+                if last[a] == name and a != self.net.output:
+                    fresh.pop(a, None)
+        y = fresh.get(self.net.output, self._float[self.net.output])
+        return y.reshape(len(y), -1).numpy()
+
+    @torch.no_grad()
+    def local(self, layer: str, option: Option | str) -> tuple[np.ndarray, np.ndarray]:
+        """Output of one layer in float, and with its weights and its input rounded (the input itself is the float one)."""
+        o, step = self._option(layer, option), self.net.steps[layer]
+        return self._float[layer].numpy(), self._rounded(step, o, self._float[step.args[0]]).numpy()
+
+    def _option(self, layer: str, option: Option | str) -> Option:
+        if layer not in self.layers:
+            raise UserError(f"the model has no layer {layer!r} (it has {', '.join(self.layers)})")
+        o = option if isinstance(option, Option) else Option.parse(option)
+        check_option(layer, o)
+        return o
+
+    def _rounded(self, step: Step, o: Option, x: torch.Tensor) -> torch.Tensor:
+        key = step.name, f"{o.weights}{o.granularity}"
+        if key not in self._weights:
+            self._weights[key] = round_weights(step.weight, o.weight_format, o.granularity != "t")
+        e = self.calibration.encoding(step.args[0], o.act_format)
+        fmt = o.act_format
+        x = ((x / e.scale).round().add_(e.zero).clip_(fmt.lo, fmt.hi).sub_(e.zero)).mul_(e.scale)
+        return compute(Step(step.name, step.kind, step.args, step.shape, step.attrs, self._weights[key], step.bias), x)
+
+    def _downstream(self, layers) -> set[str]:
+        todo, seen = list(layers), set(layers)
+        while todo:
+            for u in self._users[todo.pop()]:
+                if u not in seen:
+                    seen.add(u)
+                    todo.append(u)
+        return seen
+
+
+def round_weights(w: torch.Tensor, fmt: NumberFormat, per_channel: bool) -> torch.Tensor:
+    """Weights at their nearest grid points, as reals."""
+    scale = weight_scale(w, fmt, "mse", per_channel).view(-1, *[1] * (w.dim() - 1))
+    return (fmt.nearest((w.detach() / scale).float(), torch) * scale).float()
