@@ -6,3 +6,5 @@ from .net import Net, Step, geometry
 from .onnx_import import load_onnx
 from .observers import OBSERVERS, Calibration, calibrate
 from .ptq import quantize
+from .qat import tune
+from .simulate import Simulation
