@@ -115,7 +115,8 @@ def _need(fact: bool, op: Op, otherwise: str) -> None:
 
 def _conv(op: Conv, x: Ints) -> Ints:
     w, b = op.weight, op.bias
-    _need(len(x.shape) == w.ndim - 1 >= 2 and w.size > 0 and b.shape == w.shape[:1], op, f"weight {w.shape} and bias {b.shape} do not belong to x {x.shape}")
+    _need(len(x.shape) == w.ndim - 1 >= 2 and w.size > 0 and b.shape == w.shape[:1], op,
+          f"weight {w.shape} and bias {b.shape} do not belong to x {x.shape}")
     _need(op.groups >= 1 and len(w) % op.groups == 0, op, f"{len(w)} outputs do not divide into {op.groups} groups")
     _need(x.shape[0] == w.shape[1] * op.groups, op,
           f"weight {w.shape} in {op.groups} groups needs {w.shape[1] * op.groups} channels, not {x.shape[0]}")

@@ -41,9 +41,9 @@ RUN = [pytest.param(p, id=p.name, marks=pytest.mark.slow if "import torch" in p.
 @pytest.mark.parametrize("page", RUN)
 def test_page_runs(page, tmp_path):
     """In a process and a folder of its own: pages register things, and write files."""
-    code = f"import sys; sys.path[:0] = {[str(ROOT), str(ROOT / 'tests')]!r}; import test_docs; test_docs.execute(test_docs.Path({str(page)!r}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"OMP_NUM_THREADS": "1"},
-                          capture_output=True, text=True)
+    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    code = "import sys, test_docs; test_docs.execute(test_docs.Path(sys.argv[1]))"
+    done = subprocess.run([sys.executable, "-c", code, page], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

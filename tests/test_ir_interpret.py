@@ -234,8 +234,9 @@ def test_an_input_has_no_value_of_its_own():
 
 def block(g: Graph, rng, x: str, o: int, k: int = 3, stride: int = 1, groups: int = 1, lo: int = 0) -> str:
     """Convolution and requant; returns the name of the result."""
-    p, c = ((k // 2, k // 2),) * 2, g.nodes[x].type.shape[0]
-    y = g.add(f"conv{len(g.nodes)}", Conv(rng.integers(-8, 8, (o, c // groups, k, k)), rng.integers(-99, 99, o), (stride,) * 2, p, groups=groups), x)
+    padding, c = ((k // 2, k // 2),) * 2, g.nodes[x].type.shape[0]
+    conv = Conv(rng.integers(-8, 8, (o, c // groups, k, k)), rng.integers(-99, 99, o), (stride,) * 2, padding, groups=groups)
+    y = g.add(f"conv{len(g.nodes)}", conv, x)
     return g.add(f"q{len(g.nodes)}", Requant(rng.integers(2**14, 2**15, o), 22, 0, lo, lo + 255), y)
 
 
@@ -246,7 +247,8 @@ def resnet20(rng) -> Graph:
         stride = 1 if g.nodes[x].type.shape[0] == o else 2
         y = block(g, rng, block(g, rng, x, o, 3, stride), o, lo=-128)
         x = y if stride == 2 else g.add(f"relu{len(g.nodes)}", Requant([1], 0, 0, 0, 255), g.add(f"add{len(g.nodes)}", Add(), x, y))
-    g.add("fc", Dense(rng.integers(-8, 8, (10, 64)), np.zeros(10)), g.add("flat", Reshape((64,)), g.add("pool", SumPool((8, 8), (1, 1)), x)))
+    x = g.add("flat", Reshape((64,)), g.add("pool", SumPool((8, 8), (1, 1)), x))
+    g.add("fc", Dense(rng.integers(-8, 8, (10, 64)), np.zeros(10)), x)
     return g
 
 

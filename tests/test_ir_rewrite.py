@@ -1,7 +1,9 @@
 """A rewrite keeps every value that can be seen, and does what its name says."""
+import random
+
 import numpy as np
 from hypothesis import given, settings, strategies as st
-from strategies import graphs, samples
+from strategies import graphs, random_graph, samples
 
 from ir import (Add, Dense, Encoding, Graph, Input, Ints, MaxPool, Pad, Requant, Reshape, Slice, SumPool, Transpose,
                 run)
@@ -56,7 +58,7 @@ def clamps(draw):
 
 
 @given(clamps(), st.integers(0, 2**32))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_clamps_on_clamps(g, seed):
     check(g, seed)
 
@@ -129,12 +131,8 @@ def test_the_given_graph_is_left_alone():
 
 def test_every_kind_of_op_can_be_rebuilt():
     seen: set[type] = set()
-
-    @given(graphs(max_ops=12))
-    @settings(max_examples=80, deadline=None, derandomize=True)
-    def collect(g):
-        same = rebuild(g, lambda n: n.op)
-        assert str(same) == str(g)
-        seen.update(type(n.op) for n in same.nodes.values())
-    collect()
+    for seed in range(300):
+        g = random_graph(random.Random(seed))
+        assert str(rebuild(g, lambda n: n.op)) == str(g)
+        seen |= {type(n.op) for n in g.nodes.values()}
     assert seen == set(OPS)

@@ -29,7 +29,8 @@ def every_op() -> Graph:
     g.add("image", Input(Ints((3, 8, 8), -128, 127)))
     g.add("conv", Conv(np.ones((4, 3, 3, 3)), [0, 1, 20, 3], (2, 2), ((1, 1), (1, 1))), "image")
     g.add("relu", Requant([32, 31, 30, 29], 9, 0, 0, 255), "conv")
-    g.add("dw", Conv(np.tile([[1, -1, -1], [1, -1, -1]], (4, 1, 1, 1)), [-2, 1, -3, 0], padding=((1, 1), (1, 1)), dilation=(2, 1), groups=4, pad=3), "relu")
+    taps = np.tile([[1, -1, -1], [1, -1, -1]], (4, 1, 1, 1))
+    g.add("dw", Conv(taps, [-2, 1, -3, 0], padding=((1, 1), (1, 1)), dilation=(2, 1), groups=4, pad=3), "relu")
     g.add("low", Requant([1], 3, -2, -128, 127), "dw")
     g.add("sum", Add(), "relu", "low")
     g.add("clip", Requant([1], 0, 0, 0, 15), "sum")
@@ -57,7 +58,9 @@ def test_the_rest_as_text():
     g.add("square", Mul(), "rows", "rows")
     g.add("scaled", Requant([1, 2], 1, 0, -9, 99, -1), "square")
     g.add("table", Lut(np.arange(50), 0), "scaled")
-    g.add("grouped", Conv(np.ones((4, 2, 1)), np.zeros(4), (1,), ((0, 0),), (1,), 2), g.add("turned", Transpose((1, 0)), g.add("four", Concat(1), "table", "table")))
+    g.add("four", Concat(1), "table", "table")
+    g.add("turned", Transpose((1, 0)), "four")
+    g.add("grouped", Conv(np.ones((4, 2, 1)), np.zeros(4), (1,), ((0, 0),), (1,), 2), "turned")
     g.result = "table"
     assert str(g) == """\
    %ids      u2[5]    in [0, 3]   = input
