@@ -12,7 +12,12 @@ __all__ = ["cycles", "interval", "legal"]
 def cycles(g: Graph, folding: Folding | None = None) -> dict[str, int]:
     """Node -> cycles a frame when nothing upstream or downstream is slower; 0 where there is no hardware."""
     plan = flows(g, folding)
-    return {n.name: max(_own(g, n, plan, folding or {}), *(_taking(g, n, k, plan) for k in range(len(n.args))), 0) for n in g.nodes.values()}
+    return {n.name: pace(g, n, plan) for n in g.nodes.values()}
+
+
+def pace(g: Graph, n: Node, plan: dict[str, Flow]) -> int:
+    """Cycles a frame of one node; of the plan only the node's own flow is looked at."""
+    return max(_own(g, n, plan), *(_taking(g, n, k, plan) for k in range(len(n.args))), 0)
 
 
 def interval(g: Graph, folding: Folding | None = None) -> int:
@@ -20,7 +25,7 @@ def interval(g: Graph, folding: Folding | None = None) -> int:
     return max(cycles(g, folding).values())
 
 
-def _own(g: Graph, n: Node, plan: dict[str, Flow], folding: Folding) -> int:
+def _own(g: Graph, n: Node, plan: dict[str, Flow]) -> int:
     lanes = plan[n.name].lanes
     x = g.nodes[n.args[0]].type if n.args else None
     takes = plan[n.name].takes

@@ -1,55 +1,78 @@
 """Synthesis with Yosys: SystemVerilog in, counts of LUTs, flip-flops, multipliers and block RAMs out."""
 import importlib.util
 import json
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from ir import UserError
+from ir import UserError, store
 
-from .targets import FAMILIES, fpga
+from .models import parts
+from .targets import DSP_BITS, FAMILIES, Family, fpga
+from .verilog import TOP, library, load
+
+ARITH = Path(__file__).parent / "data" / "arith.v"
 
 def synthesize(sources: list[Path], top: str, params: dict[str, int | str] | None = None, family: str = "ecp5",
-               files: list[Path] = (), timeout_s: float = 900) -> dict[str, int]:
+               files: list[Path] = (), dsp_bits: int = DSP_BITS, timeout_s: float = 900) -> dict[str, int]:
     """Resources of module `top` with these parameters after technology mapping: {"lut", "ff", "dsp", "bram"}.
 
-    `sources` are SystemVerilog files (packages first); `files` are what $readmemh opens, by name, beside them.  Nothing
-    is placed, so a LUT that a placer would share or lose is not seen.  UserError: Yosys missing, failed, or too slow.
+    `sources` are SystemVerilog files (packages first); `files` are what $readmemh opens, by name, beside them.  Products
+    whose narrower operand has fewer than `dsp_bits` bits are built of LUTs.  Nothing is placed, so a LUT that a placer
+    would share or lose is not seen.  UserError: Yosys missing, failed, or too slow.
     """
     f = FAMILIES[family]
     with tempfile.TemporaryDirectory(prefix="qs_synth_") as d:
         work = Path(d)
-        for p in (*sources, *files):
+        for p in (*sources, *files, ARITH):
             shutil.copyfile(p, work / Path(p).name)
-        (work / "run.ys").write_text(script([Path(p).name for p in sources], top, params or {}, f.synth))
+        (work / "run.ys").write_text(script([Path(p).name for p in sources], top, params or {}, f, dsp_bits))
         _yosys(work, top, timeout_s)
         return f.count(_cells(work / "stat.json"))
 
 
-def synth_design(folder: Path | str, device: str | None = None, timeout_s: float = 3600) -> dict:
-    """What the generated design in `folder` occupies on a device: used and available of each resource, and the share.
+def measure(module: str, params: dict[str, int], family: str = "ecp5", dsp_bits: int = DSP_BITS) -> dict[str, int]:
+    """What one module of hw/rtl costs by itself; its memory files get random words (of a fixed seed)."""
+    with tempfile.TemporaryDirectory(prefix="qs_measure_") as d:
+        files = {}
+        for name, (words, width) in parts(module, params, family, dsp_bits).roms.items():
+            r = random.Random(name)
+            files[name] = Path(d) / f"{name}.mem"
+            files[name].write_text("".join(f"{r.getrandbits(width):x}\n" for _ in range(words)))
+        return synthesize(library(module), module, params | {k: f.name for k, f in files.items()}, family, list(files.values()), dsp_bits)
 
+
+def rtl_hash(module: str) -> str:
+    """Names what `measure` measures: the module, those it uses, and the mapping of the arithmetic."""
+    return store.digest(*(p.read_text() for p in (*library(module), ARITH)))
+
+
+def synth_design(folder: Path | str, device: str | None = None, timeout_s: float = 3600) -> dict:
+    """What the generated design in `folder` occupies: {"device", "lut", "ff", "dsp", "bram", "fullest", "fits"}.
+
+    `fullest` is the share of the device that the scarcest resource takes, `fits` whether every resource suffices.
     UserError: no design there, unknown device, or synthesis failed.  Fmax needs place and route and is not told.
     """
-    folder, target = Path(folder), fpga(device)
-    sources = sorted(folder.rglob("*.sv"), key=lambda p: (not p.stem.endswith("_pkg"), p.name))
-    if not (folder / "qs_top.sv").is_file():
-        raise UserError(f"{folder}: no qs_top.sv there; give the folder of a generated design (qsearch compile --target fpga)")
-    used = synthesize(sources, "qs_top", None, target.family, sorted(folder.rglob("*.mem")), timeout_s)
-    room = target.resources
-    return {"device": target.name, "used": used, "available": dict(room), "share": {r: n / room[r] for r, n in used.items()},
-            "fits": all(n <= room[r] for r, n in used.items())}
+    design, target = load(folder), fpga(device)
+    used = synthesize(design.sources, TOP, None, target.family, sorted(design.folder.glob("*.mem")), target.dsp_bits or DSP_BITS, timeout_s)
+    fullest = max(n / target.resources[r] for r, n in used.items())
+    return {"device": target.name, **used, "fullest": round(fullest, 4), "fits": fullest <= 1}
 
 
-def script(sources: list[str], top: str, params: dict[str, int | str], synth: str) -> str:
-    """The Yosys commands; the SAT check of abc9 is off because it does not end on large adder graphs."""
+def script(sources: list[str], top: str, params: dict[str, int | str], family: Family, dsp_bits: int) -> str:
+    """The Yosys commands: as the vendor-neutral flow of the family, but each adder a carry chain (see hw/data/arith.v).
+
+    The SAT check of abc9 is off because it does not end on large adder graphs.
+    """
     lines = [f"read_verilog -defer -sv {' '.join(sources)}"]
     if params:
         lines.append(f"chparam {' '.join(f'-set {k} {_value(v)}' for k, v in params.items())} $abstract\\{top}")
-    return "\n".join([*lines, f"hierarchy -check -top {top}", "scratchpad -set abc9.verify 0", f"{synth} -top {top}",
-                      "tee -o stat.json stat -json", ""])
+    return "\n".join([*lines, f"hierarchy -check -top {top}", "proc", "flatten", "opt -nodffe -nosdff", "peepopt", "wreduce", "opt_clean",
+                      f"techmap {family.arith} -D DSP_BITS={dsp_bits} -map {ARITH.name}", "scratchpad -set abc9.verify 0",
+                      f"{family.synth} -top {top}", "tee -o stat.json stat -json", ""])
 
 
 def version() -> str:

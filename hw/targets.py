@@ -9,6 +9,7 @@ from ir.target import TARGETS, Target
 
 FAMILIES: Registry = Registry("FPGA family")
 DEFAULT = "ecp5-85k"
+DSP_BITS = 9  # products with a narrower operand are built of LUTs: multiplier blocks are few, and the requantizers need them
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Family:
     multiplexers, carry cells that share a LUT, buffers).
     """
     name: str
-    synth: str                      # Yosys command; the top module is appended
+    synth: str                      # Yosys command; the top module is appended (no module of hw/rtl uses a word read while it is written)
+    arith: str                      # options of techmap for hw/data/arith.v
     lut_inputs: int
     bram_bits: int
     cells: dict[str, dict[str, int]]
@@ -32,14 +34,14 @@ class Family:
 def _family(name: str, *rest) -> None: FAMILIES.register(name)(Family(name, *rest))
 
 
-_family("ecp5", "synth_ecp5", 4, 18 * 1024, {
+_family("ecp5", "synth_ecp5 -no-rw-check", "-D CCU2C", 4, 18 * 1024, {
     "lut": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},  # of a distributed RAM: 4 store, 2 are lost to its write port
     "ff": {"TRELLIS_FF": 1}, "dsp": {"MULT18X18D": 1}, "bram": {"DP16KD": 1}})
-_family("xc7", "synth_xilinx -family xc7 -noiopad", 6, 18 * 1024, {
+_family("xc7", "synth_xilinx -family xc7 -noiopad", "", 6, 18 * 1024, {
     "lut": {**{f"LUT{i}": 1 for i in range(1, 7)}, "SRL16E": 1, "SRLC32E": 1, "RAM32M": 4, "RAM64M": 4, "RAM32X1D": 2,
             "RAM64X1D": 2, "RAM128X1D": 4, "RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4},
     "ff": {"FDRE": 1, "FDSE": 1, "FDCE": 1, "FDPE": 1}, "dsp": {"DSP48E1": 1}, "bram": {"RAMB18E1": 1, "RAMB36E1": 2}})
-_family("ice40", "synth_ice40 -dsp", 4, 4 * 1024, {
+_family("ice40", "synth_ice40 -dsp", "", 4, 4 * 1024, {
     "lut": {"SB_LUT4": 1}, "ff": {f"SB_DFF{n}{c}": 1 for n in ("", "N") for c in ("", "E", "SR", "R", "SS", "S", "ESR", "ER", "ESS", "ES")},
     "dsp": {"SB_MAC16": 1}, "bram": {f"SB_RAM40_4K{e}": 1 for e in ("", "NR", "NW", "NRNW")}})
 
@@ -54,11 +56,12 @@ _device("ecp5-85k", "ecp5", 50, 83640, 83640, 156, 208)
 _device("ice40-up5k", "ice40", 12, 5280, 5280, 8, 30)
 _device("xc7a35t", "xc7", 100, 20800, 41600, 90, 100)
 _device("xc7a100t", "xc7", 100, 63400, 126800, 240, 270)
+TARGETS.register("fpga")(TARGETS[DEFAULT])
 
 
 def fpga(target: "str | Target | None" = None) -> Target:
-    """The FPGA of that name; `fpga` and None mean the default.  UserError: unknown, or not an FPGA."""
-    t = target if isinstance(target, Target) else TARGETS[DEFAULT if target in (None, "fpga") else target]
+    """The FPGA of that name, the default for None.  UserError: unknown, or not an FPGA."""
+    t = target if isinstance(target, Target) else TARGETS[target or DEFAULT]
     if t.kind != "fpga":
         known = ", ".join(n for n, k in TARGETS.items() if k.kind == "fpga")
         raise UserError(f"target {t.name!r} is a {t.kind}; an FPGA is needed here ({known})")

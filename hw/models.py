@@ -1,0 +1,250 @@
+"""What a module of hw/rtl costs, as a function of its parameters.
+
+Multipliers and block RAMs are counted; LUTs and flip-flops are sums of a few terms that follow from the structure of the
+module, each times a constant that was measured with Yosys (benchmarks/fit_hw_cost.py -> hw/data/<family>.json).
+"""
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from ir import Registry
+
+from .memory import Memory, place
+from .targets import DSP_BITS
+
+MODELS: Registry = Registry("hardware module")
+Terms = dict[str, float]
+
+
+@dataclass
+class Parts:
+    """The terms of one module with given parameters.
+
+    `lut` and `ff`: term -> amount; `dsp` and `bram` are final; `roms`: parameter -> (words, bits of a word).
+    """
+    lut: Terms = field(default_factory=dict)
+    ff: Terms = field(default_factory=dict)
+    dsp: int = 0
+    bram: int = 0
+    roms: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, kind: str, **amounts: float) -> None:
+        terms = getattr(self, kind)
+        for k, v in amounts.items():
+            terms[k] = terms.get(k, 0) + v
+
+
+def parts(module: str, params: Mapping, family: str = "ecp5", dsp_bits: int = DSP_BITS) -> Parts:
+    """The terms of an instance.  UserError: a module that has no model."""
+    out = Parts(lut={"one": 1}, ff={"one": 1})
+    MODELS[module](out, Params(params, family, dsp_bits))
+    return out
+
+
+def predict(module: str, params: Mapping, constants: Mapping, dsp_bits: int = DSP_BITS) -> dict[str, float]:
+    """{"lut", "ff", "dsp", "bram"} of an instance, with the constants of a family (hw.cost.constants)."""
+    p = parts(module, params, constants["family"], dsp_bits)
+    known = constants["modules"][module]
+    return {"lut": sum(known["lut"].get(t, 0) * v for t, v in p.lut.items()), "ff": sum(known["ff"].get(t, 0) * v for t, v in p.ff.items()),
+            "dsp": p.dsp, "bram": p.bram}
+
+
+class Params:
+    """Parameters of an instance by their SystemVerilog names; `family` and `dsp_bits` say how it is mapped."""
+
+    def __init__(self, values: Mapping, family: str, dsp_bits: int):
+        self._values, self.family, self.dsp_bits = values, family, dsp_bits
+
+    def __getattr__(self, name: str) -> int:
+        v = self._values[name]
+        return getattr(v, "value", v)
+
+
+def model(name: str) -> Callable: return MODELS.register(name)
+
+
+def log2(n: int) -> int: return max(1, (n - 1).bit_length())
+
+
+def pairs(width: int) -> int:
+    """A carry chain takes LUTs in pairs."""
+    return width + width % 2
+
+
+def counter(out: Parts, *sizes: int) -> None:
+    """Counters up to sizes - 1; one of a single step is nothing."""
+    bits = sum(log2(s) for s in sizes if s > 1)
+    out.add("lut", counter=bits)
+    out.add("ff", counter=bits)
+
+
+def memory(out: Parts, p: Params, depth: int, width: int, writable: bool, rom: str = "", registered: int = 1) -> Memory:
+    """A memory with `registered` words of output registers, of which a block RAM has the first."""
+    m = place(depth, width, writable, p.family)
+    out.bram += m.bram
+    out.add("lut", rom_bits=m.rom_bits, lutram=m.lutram, memory_mux=m.mux)
+    constant = depth == 1 and not writable
+    out.add("ff", memory_out=0 if constant else width * (registered - (m.bram > 0)), memory_mux=log2(m.mux // width + 1) if m.mux and m.bram else 0)
+    if rom:
+        out.roms[rom] = (depth, width)
+    return m
+
+
+def product(out: Parts, p: Params, count: int, a: int, b: int, constant: bool = False) -> None:
+    """`count` products of a-bit by b-bit operands, the sign included: rows of adders, or multiplier blocks."""
+    a, b = max(a, b), min(a, b)
+    if constant:
+        out.add("lut", constant_rows=count * (b - 1) * pairs(a + 1))
+    elif b < p.dsp_bits:
+        out.add("lut", rows=count * (b - 1) * pairs(a + 1), row0=count * a)
+    else:
+        tiles = _tiles(a) * _tiles(b)
+        out.dsp += count * tiles
+        out.add("lut", tiles=count * (tiles - 1) * (a + b))
+
+
+def _tiles(width: int) -> int:
+    """18-bit multiplier blocks side by side; all but the last give 17 bits of a signed operand."""
+    return 1 if width <= 18 else -(-(width - 1) // 17)
+
+
+@model("qs_mvu")
+def _mvu(out: Parts, p: Params) -> None:
+    lanes, turns, beats = p.Pe * p.Simd, p.Rows // p.Pe, p.Cols // p.Simd
+    words = p.Groups * turns * beats
+    prod = p.InWidth + (not p.InSigned) + p.WeightWidth
+    memory(out, p, words, lanes * p.WeightWidth, False, "WeightFile")
+    memory(out, p, p.Groups * turns, p.Pe * p.BiasWidth, False, "BiasFile", 2)
+    product(out, p, lanes, p.InWidth + (not p.InSigned), p.WeightWidth, words == 1)
+    sums = [min(p.OutWidth, prod + k) for k in range(1, p.Simd)]
+    out.add("lut", adders=p.Pe * sum(map(pairs, sums)), accumulators=p.Pe * pairs(p.OutWidth), first=p.Pe * p.OutWidth * (beats > 1))
+    out.add("ff", x=p.Simd * p.InWidth, dot=p.Pe * (sums[-1] if sums else min(prod, p.OutWidth)),
+            accumulators=p.Pe * p.OutWidth * (1 + (beats > 1)))
+    counter(out, turns, beats, words, p.Groups * turns)
+    if turns > 1:
+        memory(out, p, beats, p.Simd * p.InWidth, True)
+        out.add("lut", replay=p.Simd * p.InWidth)
+
+
+@model("qs_vvu")
+def _vvu(out: Parts, p: Params) -> None:
+    words = p.Blocks * p.Taps
+    prod = p.InWidth + (not p.InSigned) + p.WeightWidth
+    memory(out, p, words, p.Lanes * p.WeightWidth, False, "WeightFile")
+    memory(out, p, p.Blocks, p.Lanes * p.BiasWidth, False, "BiasFile", 2)
+    product(out, p, p.Lanes, p.InWidth + (not p.InSigned), p.WeightWidth, words == 1)
+    out.add("lut", accumulators=p.Lanes * pairs(p.OutWidth), first=p.Lanes * p.OutWidth)
+    out.add("ff", x=p.Lanes * p.InWidth, dot=p.Lanes * prod, accumulators=2 * p.Lanes * p.OutWidth)
+    counter(out, p.Taps, p.Blocks, words)
+
+
+@model("qs_requant")
+def _requant(out: Parts, p: Params) -> None:
+    a = p.InWidth + (not p.InSigned)
+    prod = a + p.MulWidth
+    total = max(prod, p.Shift + 1) + 1
+    rounded = total - p.Shift
+    memory(out, p, p.Rows, p.Lanes * p.MulWidth, False, "MulFile")
+    product(out, p, p.Lanes, a, p.MulWidth + 1, p.Rows == 1)
+    out.add("lut", rounding=p.Lanes * pairs(total), bounds=p.Lanes * 2 * pairs(rounded), result=p.Lanes * p.OutWidth)
+    out.add("ff", x=p.Lanes * p.InWidth, product=p.Lanes * prod, result=p.Lanes * p.OutWidth)
+    counter(out, p.Rows, p.Repeat)
+
+
+@model("qs_window")
+def _window(out: Parts, p: Params) -> None:
+    ring, frame = p.Depth * p.Blocks, p.InRows * p.InCols * p.Blocks
+    memory(out, p, ring, p.Lanes * p.Width, True)
+    padded = p.PadTop + p.PadLeft > 0 or (p.OutRows - 1) * p.StrideRows + (p.KernelRows - 1) * p.DilateRows >= p.InRows
+    out.add("lut", places=log2(2 * frame + ring), ring=log2(ring), axes=log2(p.InRows) + log2(p.InCols), pad=p.Lanes * p.Width * padded)
+    out.add("ff", places=log2(2 * frame + ring), ring=log2(ring), axes=log2(p.InRows) + log2(p.InCols))
+    counter(out, p.Blocks // p.Groups, p.Groups, p.KernelRows, p.KernelCols, p.OutRows, p.OutCols)
+
+
+@model("qs_fifo")
+def _fifo(out: Parts, p: Params) -> None:
+    memory(out, p, p.Depth, p.DataWidth, True)
+    counter(out, p.Depth, p.Depth, p.Depth + 1)
+
+
+@model("qs_skid")
+def _skid(out: Parts, p: Params) -> None:
+    out.add("lut", width=p.DataWidth)
+    out.add("ff", width=p.DataWidth)
+
+
+@model("qs_dwc")
+def _dwc(out: Parts, p: Params) -> None:
+    up = p.OutLanes > p.InLanes
+    bits = max(p.InLanes, p.OutLanes) * p.Width
+    out.add("lut", shift=0 if up else bits)
+    out.add("ff", width=bits)
+    counter(out, max(p.InLanes, p.OutLanes) // min(p.InLanes, p.OutLanes))
+
+
+@model("qs_pool")
+def _pool(out: Parts, p: Params) -> None:
+    out.add("lut", **{"largest" if p.Largest else "sum": p.Lanes * pairs(max(p.OutWidth, p.InWidth) + 1)})
+    out.add("ff", width=p.Lanes * p.OutWidth)
+    counter(out, p.Taps)
+
+
+@model("qs_add")
+def _add(out: Parts, p: Params) -> None:
+    out.add("lut", adders=p.Lanes * pairs(p.OutWidth))
+    out.add("ff", width=p.Lanes * p.OutWidth)
+
+
+@model("qs_mul")
+def _mul(out: Parts, p: Params) -> None:
+    product(out, p, p.Lanes, p.AWidth + (not p.ASigned), p.BWidth + (not p.BSigned))
+    out.add("ff", width=p.Lanes * (p.OutWidth + p.AWidth + p.BWidth))
+
+
+@model("qs_lut")
+def _lut(out: Parts, p: Params) -> None:
+    for _ in range(p.Lanes):
+        memory(out, p, 1 << p.InWidth, p.OutWidth, False, "TableFile")
+
+
+@model("qs_gather")
+def _gather(out: Parts, p: Params) -> None:
+    memory(out, p, p.NumRows * p.RowBeats, p.Lanes * p.OutWidth, False, "TableFile")
+    counter(out, p.RowBeats)
+
+
+@model("qs_fork")
+def _fork(out: Parts, p: Params) -> None:
+    out.add("lut", branches=p.NumOut)
+    out.add("ff", branches=p.NumOut)
+
+
+@model("qs_concat")
+def _concat(out: Parts, p: Params) -> None:
+    out.add("lut", select=p.Width * (p.NumIn - 1))
+    out.add("ff", width=p.Width)
+
+
+@model("qs_reorder")
+def _reorder(out: Parts, p: Params) -> None:
+    memory(out, p, p.OutBeats, log2(p.InBeats), False, "OrderFile")
+    memory(out, p, 2 << log2(p.InBeats), p.Width, True)
+    counter(out, p.InBeats, p.OutBeats)
+
+
+@model("qs_matmul")
+def _matmul(out: Parts, p: Params) -> None:
+    prod = p.AWidth + (not p.ASigned) + p.BWidth + (not p.BSigned)
+    beats, blocks = p.K // p.KLanes, p.N // p.Lanes
+    memory(out, p, 2 << log2(beats), p.KLanes * p.AWidth, True)
+    for _ in range(p.KLanes):
+        memory(out, p, 2 << log2(beats * blocks), p.Lanes * p.BWidth, True)
+    product(out, p, p.Lanes * p.KLanes, p.AWidth + (not p.ASigned), p.BWidth + (not p.BSigned))
+    out.add("lut", adders=p.Lanes * sum(pairs(min(p.OutWidth, prod + k)) for k in range(1, p.KLanes)), accumulators=p.Lanes * pairs(p.OutWidth))
+    out.add("ff", accumulators=3 * p.Lanes * p.OutWidth)
+    counter(out, p.M, blocks, beats, beats * blocks, *[beats * blocks] * p.KLanes)
+
+
+@model("qs_resize")
+@model("qs_drain")
+def _free(out: Parts, p: Params) -> None:
+    """Wires only."""
