@@ -64,7 +64,7 @@ def evaluate(op: Op, t: Ints, types: tuple[Ints, ...], *xs: torch.Tensor, live: 
             dt = _exact(max(-types[0].lo, types[0].hi) * max(-types[1].lo, types[1].hi) * types[0].shape[-1], x)
             return (xs[0].to(dt) @ xs[1].to(dt)).to(holder(t))
         case MaxPool(k, s, p):
-            return _two_axes(F.max_pool2d, _pad(x.double() if x.dtype == torch.int64 else x, p, types[0].lo), k, s).to(holder(t))
+            return _two_axes(F.max_pool2d, _pad(x, p, types[0].lo), k, s).to(holder(t))
         case SumPool(k, s, p, pad):
             total = lambda y, k, s: F.avg_pool2d(y, k, s, divisor_override=1)
             return _two_axes(total, _pad(x.to(_exact(max(-t.lo, t.hi, types[0].hi))), p, pad), k, s).to(holder(t))
@@ -79,7 +79,7 @@ def evaluate(op: Op, t: Ints, types: tuple[Ints, ...], *xs: torch.Tensor, live: 
         case Slice(start, stop, step):
             return x[(slice(None), *map(slice, start, stop, step))]
         case Pad(padding, value):
-            return F.pad(x.to(holder(t)), [v for p in reversed(padding) for v in p], value=value)
+            return _pad(x.to(holder(t)), padding, value)
         case Gather(table):
             rows = live.get("table", torch.tensor(table, device=x.device)).to(holder(t))
             return rows[x.detach().long()]
@@ -130,4 +130,12 @@ def _two_axes(pool, x: torch.Tensor, kernel, stride) -> torch.Tensor:
 
 
 def _pad(x: torch.Tensor, padding, value: int) -> torch.Tensor:
-    return F.pad(x, [v for p in reversed(padding) for v in p], value=value) if any(map(any, padding)) else x
+    """x with `value` around its last axes, as many as `padding` has."""
+    if not any(map(any, padding)):
+        return x
+    if x.dtype != torch.int64:
+        return F.pad(x, [v for p in reversed(padding) for v in p], value=value)
+    first = x.dim() - len(padding)  # F.pad would round a wide integer to a float
+    y = x.new_full((*x.shape[:first], *(s + b + a for s, (b, a) in zip(x.shape[first:], padding))), value)
+    y[(..., *(slice(b, b + s) for s, (b, a) in zip(x.shape[first:], padding)))] = x
+    return y
