@@ -65,7 +65,7 @@ def run(model, data, out: Path | str, settings: Settings | None = None, screen: 
     net = capture(model, data)
     journal, out = Journal(out, screen), Path(out)
     key = [net.hash, data.key, ir.store.VERSION]
-    screen.say(f"{net.name or 'model'}: {len(net.layers)} layers, {sum(p.macs for p in net.steps.values()) / 1e6:.1f} M multiply-accumulates, "
+    screen.say(f"{model if isinstance(model, (str, Path)) else type(model).__name__}: {len(net.layers)} layers, {sum(p.macs for p in net.steps.values()) / 1e6:.1f} M multiply-accumulates, "
                f"{len(data.calib_x)} calibration and {len(data.x)} evaluation samples")
 
     budgets_of(s), menus(net, s)  # what is mistyped is refused before the long work
