@@ -1,7 +1,7 @@
 """ATen ops with weights: convolution, linear, embedding, batch norm; and the product of two activations."""
 import torch
 
-from .builder import Builder, both, every, rule
+from .builder import Builder, both, every, key, rule
 
 
 @rule("conv1d", "conv2d", "convolution")
@@ -68,7 +68,7 @@ def batch_norm(b: Builder, a):
     s = s if a.weight is None else s * a.weight.double()
     t = -a.running_mean.double() * s
     y = b.emit("scale", a.input, weight=s, bias=t if a.bias is None else t + a.bias.double(), axis=0)
-    return y if b.node.target._schema.name == "aten::batch_norm" else [y, None, None]
+    return y if key(b.node) == "batch_norm" else [y, None, None]
 
 
 def zeros_unless(bias, n: int): return torch.zeros(n) if bias is None else bias

@@ -1,7 +1,7 @@
 """ATen ops that work on each element: activations, sums, products."""
 import torch
 
-from .builder import Builder, rule
+from .builder import Builder, key, rule
 
 
 @rule("relu")
@@ -22,7 +22,7 @@ def clip(b: Builder, a):
 @rule("sigmoid", "tanh", "silu", "hardsigmoid", "hardswish", "exp", "abs", "mish", "elu", "softplus", "gelu", "selu", "erf", "sin",
       "cos", "log_sigmoid")
 def function(b: Builder, a):
-    fn = b.node.target._schema.name.removeprefix("aten::")
+    fn = key(b.node)
     fixed = {"elu": dict(alpha=1, scale=1, input_scale=1), "softplus": dict(beta=1, threshold=20)}.get(fn, {})
     for k, v in fixed.items():
         if getattr(a, k) != v:
@@ -89,7 +89,7 @@ def square(b: Builder, a):
 @rule("softmax", "_softmax", "log_softmax", "_log_softmax")
 def softmax(b: Builder, a):
     """The last step of a classifier only: it moves no prediction, so the net ends in the logits before it."""
-    what = b.node.target._schema.name.removeprefix("aten::").lstrip("_")
+    what = key(b.node).lstrip("_")
     if any(u.op != "output" for u in b.node.users) or b.axis(a.self, a.dim) != len(b.shape(a.self)) - 1:
         b.refuse(f"{what} inside the network is not supported (at its very end, over the classes, it is left out)")
     b.notes.append(f"the final {what} is left out: outputs are logits, predictions are the same")

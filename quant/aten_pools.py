@@ -2,7 +2,7 @@
 import math
 
 from .aten_math import affine
-from .builder import Builder, both, every, rule
+from .builder import Builder, both, every, key, rule
 
 
 @rule("max_pool1d", "max_pool2d", "max_pool2d_with_indices")
@@ -18,7 +18,7 @@ def max_pool(b: Builder, a):
     else:
         pads = both(padding)
     y = b.emit("maxpool", a.self, kernel=kernel, stride=stride, padding=pads)
-    return [y, None] if "indices" in b.node.target._schema.name else y
+    return [y, None] if "indices" in key(b.node) else y
 
 
 @rule("avg_pool1d", "avg_pool2d")
@@ -40,14 +40,14 @@ def adaptive_pool(b: Builder, a):
     if any(n % o for n, o in zip(space, size)):
         b.refuse(f"from {space} to {tuple(size)}; each output size must divide its input size")
     kernel = tuple(n // o for n, o in zip(space, size))
-    largest = "max" in b.node.target._schema.name
+    largest = "max" in key(b.node)
     y = b.emit("maxpool" if largest else "avgpool", a.self, kernel=kernel, stride=kernel, padding=both((0,) * len(kernel)))
     return [y, None] if largest else y
 
 
 @rule("mean", "sum", "amax")
 def reduce(b: Builder, a):
-    x, shape, what = a.self, b.shape(a.self), b.node.target._schema.name.removeprefix("aten::")
+    x, shape, what = a.self, b.shape(a.self), key(b.node)
     dims = getattr(a, "dim", None)
     if dims is None or dims == []:
         b.refuse("over every axis, the batch among them; name the axes")

@@ -4,7 +4,7 @@ import math
 import torch
 
 from .aten_math import repeat
-from .builder import Builder, rule
+from .builder import Builder, key, rule
 
 
 @rule("dropout", "dropout_", "feature_dropout", "alpha_dropout", "native_dropout", "detach", "detach_", "clone", "contiguous",
@@ -70,7 +70,7 @@ def select(b: Builder, a):
 def split(b: Builder, a):
     axis = b.axis(a.self, a.dim)
     n = b.shape(a.self)[axis]
-    single = b.node.target._schema.name == "aten::unbind"
+    single = key(b.node) == "unbind"
     sizes = getattr(a, "split_sizes", None) or getattr(a, "split_size", None) or (1 if single else -(-n // a.chunks))
     sizes = [min(sizes, n - i) for i in range(0, n, sizes)] if isinstance(sizes, int) else list(sizes)
     ends = [sum(sizes[:i + 1]) for i in range(len(sizes))]
@@ -83,6 +83,18 @@ def concat(b: Builder, a):
     if any(isinstance(x, torch.Tensor) for x in a.tensors):
         b.refuse("joins a constant to an activation; only activations can be joined")
     return a.tensors[0] if len(a.tensors) == 1 else b.emit("concat", *a.tensors, axis=b.axis(a.tensors[0], a.dim))
+
+
+@rule("upsample_nearest1d", "upsample_nearest2d")
+def upsample(b: Builder, a):
+    """Every element k times along each axis: an axis of length 1 behind it, repeated."""
+    x = getattr(a, "input", getattr(a, "self", None))
+    shape, to = b.shape(x), tuple(int(n) for n in b.node.meta["val"].shape[1:])
+    if any(n % m for n, m in zip(to, shape)):
+        b.refuse(f"from {shape[1:]} to {to[1:]}; only by a whole number")
+    x = b.emit("reshape", x, shape=(shape[0], *(n for m in shape[1:] for n in (m, 1))))
+    x = repeat(b, x, (shape[0], *(k for m, n in zip(shape[1:], to[1:]) for k in (m, n // m))))
+    return b.emit("reshape", x, shape=to)
 
 
 @rule("constant_pad_nd", "pad")

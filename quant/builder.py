@@ -10,6 +10,7 @@ from ir import UserError
 from .net import Step, compute
 
 RULES: dict[str, Callable] = {}  # name of an ATen op, without overload -> rule(builder, arguments) -> value
+FRESH = {"conv1d", "conv2d", "linear", "batch_norm", "add", "sub", "mul", "matmul", "max_pool2d", "avg_pool2d"}  # no view of its argument
 LEAVES = ("torch.nn.", "quant.onnx_")  # modules that are one operation: their path names the step
 
 
@@ -80,10 +81,21 @@ def module(node: torch.fx.Node) -> tuple[str, str]:
     return path, cls if isinstance(cls, str) else f"{cls.__module__}.{cls.__qualname__}"
 
 
+def key(node: torch.fx.Node) -> str:
+    """The name that RULES knows; an in-place op on a value that nothing else reads is the op itself."""
+    name = node.target._schema.name.removeprefix("aten::")
+    if name.endswith("_") and name[:-1] in RULES and isinstance(x := node.args[0], torch.fx.Node) and len(x.users) == 1:
+        if isinstance(x.target, torch._ops.OpOverload) and key(x) in FRESH:
+            return name[:-1]
+    return name
+
+
 def op(node: torch.fx.Node) -> str:
-    """The op as users know it: aten.cumsum."""
-    target = node.target
-    return str(getattr(target, "overloadpacket", getattr(target, "__name__", target)))
+    """The op as users know it: aten.cumsum; one that export took apart is named with the part."""
+    part = str(getattr(node.target, "overloadpacket", getattr(node.target, "__name__", node.target)))
+    origin = [s.target for s in node.meta.get("from_node", []) if s.target.startswith("aten.")]
+    whole = origin[-1].rsplit(".", 1)[0] if origin else part
+    return part if whole.rstrip("_") in (part, part.rstrip("_")) else f"{whole} (its part {part})"
 
 
 def where(node: torch.fx.Node) -> str:

@@ -9,7 +9,7 @@ from torch import nn
 from ir import UserError
 
 from . import aten_layers, aten_math, aten_pools, aten_shapes  # noqa: F401  (they register their rules)
-from .builder import RULES, Builder, op, where
+from .builder import RULES, Builder, key, op, where
 from .export import export, functional
 from .fold import fold
 from .net import Net, Step, fingerprint
@@ -84,8 +84,8 @@ def value(b: Builder, node: torch.fx.Node, values: dict):
     if node.target is operator.getitem:
         return values[node.args[0].name][node.args[1]]
     if not isinstance(node.target, torch._ops.OpOverload):
-        if "val" in node.meta and not isinstance(node.meta["val"], torch.Tensor):
-            return node.meta["val"]  # arithmetic of symbolic sizes
+        if isinstance(size := node.meta.get("val"), (int, float, torch.SymInt, torch.SymFloat, torch.SymBool)):
+            return size  # arithmetic of symbolic sizes
         raise UserError(f"unsupported {op(node)} at {where(node)}: control flow and higher-order ops have no step")
     vals = node.meta.get("val")
     if vals is None or not isinstance(vals, (torch.Tensor, list, tuple)):
@@ -94,15 +94,15 @@ def value(b: Builder, node: torch.fx.Node, values: dict):
     steps = [n for n in node.all_input_nodes if isinstance(values[n.name], (str, list))]
     if not steps and not any(isinstance(values[n.name], torch.SymInt) for n in node.all_input_nodes):
         return node.target(*args, **kwargs)
-    key = node.target._schema.name.removeprefix("aten::")
-    if key not in RULES:
-        raise UserError(f"unsupported op {op(node)} at {where(node)}: supported are {', '.join(sorted(RULES))}")
+    kind = key(node)
+    if kind not in RULES:
+        raise UserError(f"unsupported op {op(node)} at {where(node)}: supported are {', '.join(sorted(k for k in RULES if k[0] != '_'))}")
     if not steps:
         b.refuse("a constant that is repeated for each sample; only activations can have a batch axis")
     kinds = [n.meta["val"] for n in steps if isinstance(n.meta["val"], torch.Tensor)]
-    if key not in INTEGERS_OK and not all(t.is_floating_point() for t in kinds):
+    if kind not in INTEGERS_OK and not all(t.is_floating_point() for t in kinds):
         b.refuse(f"works on {kinds[0].dtype} values; only floats (and embeddings of integers)")
-    result = RULES[key](b, arguments(node.target._schema, args, kwargs))
+    result = RULES[kind](b, arguments(node.target._schema, args, kwargs))
     check_shape(b, result, vals)
     return result
 
@@ -133,11 +133,14 @@ def named(steps: dict[str, Step], titles: dict[str, str]) -> tuple[dict[str, Ste
     """The steps under their final names: the title, with _1, _2 .. for those that come again."""
     names: dict[str, str] = {}
     taken: set[str] = set()
-    for n in steps:
-        i, title = 0, titles[n]
+    for n, s in steps.items():
+        wish = titles[n.rstrip("'")]  # an apostrophe marks what `gates` has put before the step
+        if s.kind == "function" and (wish == "mul" or wish.endswith(".mul")):
+            wish = wish.removesuffix("mul") + s.attrs["fn"]
+        i, title = 0, wish
         while title in taken:
             i += 1
-            title = f"{titles[n]}_{i}"
+            title = f"{wish}_{i}"
         names[n] = title
         taken.add(title)
     return {names[n]: replace(s, name=names[n], args=tuple(names[a] for a in s.args)) for n, s in steps.items()}, names

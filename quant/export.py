@@ -1,5 +1,7 @@
 """torch.export, with its many ways to fail told in one line."""
+import contextlib
 import inspect
+import io
 import logging
 import warnings
 
@@ -8,7 +10,7 @@ from torch import nn
 
 from ir import UserError
 
-from .builder import RULES
+from .builder import RULES, key
 
 ADVICE = "the model must compute the same ops whatever the values of its input; move Python control flow on values out of forward"
 
@@ -29,13 +31,16 @@ def export(model: nn.Module, example: torch.Tensor, name: str) -> torch.export.E
 
 
 def attempt(model: nn.Module, example: torch.Tensor, name: str) -> torch.export.ExportedProgram:
-    one = example[:1]
-    two = torch.cat([example, example])[:2]  # a batch of one would be taken for a constant
+    if example.dim() < 1 or not len(example):
+        raise UserError(f"{name}: an example of shape {tuple(example.shape)} holds no sample; give at least one, batch axis first")
+    weight = next(model.parameters(), None)
+    one = example[:1].to("cpu" if weight is None else weight.device)
+    two = torch.cat([one, one])  # a batch of one would be taken for a constant
     x = two if error_of(model, two) is None else one
     if e := error_of(model, x):
         raise UserError(f"{name}: does not run on an input of shape {tuple(one.shape)}: {line(e)}; check that the data fits the model")
     try:
-        with quiet():
+        with quiet(), torch.no_grad():
             return torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim.AUTO},), strict=False)
     except Exception as e:  # torch.export raises a dozen unrelated types
         raise UserError(f"{name}: torch.export cannot capture it: {line(e)}; {ADVICE}") from e
@@ -60,7 +65,7 @@ def check_signature(model: nn.Module, name: str) -> None:
 
 def functional(ep: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
     """The same graph without in-place ops, and with what no rule knows taken apart as far as ATen can."""
-    names = {n.target._schema.name.removeprefix("aten::") for n in ep.graph.nodes if isinstance(n.target, torch._ops.OpOverload)}
+    names = {key(n) for n in ep.graph.nodes if isinstance(n.target, torch._ops.OpOverload)}
     unknown = names - RULES.keys()
     if not unknown:
         return ep
@@ -77,15 +82,14 @@ def line(e: BaseException) -> str:
     return f"{type(e).__name__}: {lines[0][:200]}" if lines else type(e).__name__
 
 
-class quiet:
-    """No warnings and no log of torch.export on the terminal."""
-
-    def __enter__(self):
-        self.caught = warnings.catch_warnings()
-        self.caught.__enter__()
-        warnings.simplefilter("ignore")
+@contextlib.contextmanager
+def quiet():
+    """No warnings, logs or printed graphs of torch.export on the terminal."""
+    silence = io.StringIO()
+    with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
+        level = logging.root.manager.disable
         logging.disable(logging.CRITICAL)
-
-    def __exit__(self, *_):
-        logging.disable(logging.NOTSET)
-        self.caught.__exit__(None, None, None)
+        try:
+            yield
+        finally:
+            logging.disable(level)

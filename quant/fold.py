@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from .gates import gate
 from .net import Step
 
 WEIGHTED = ("conv", "linear")
@@ -19,8 +20,8 @@ def fold(steps: dict[str, Step], output: str) -> tuple[dict[str, Step], str]:
     while True:
         uses = Counter(a for s in steps.values() for a in s.args)
         for s in steps.values():
-            if len(s.args) == 1 and (new := simpler(steps, output, s, uses)) is not None:
-                steps, output = new
+            if s.args and (new := simpler(steps, output, s, uses)) is not None:
+                steps, output = live(*new), new[1]
                 break
         else:
             return steps, output
@@ -28,12 +29,15 @@ def fold(steps: dict[str, Step], output: str) -> tuple[dict[str, Step], str]:
 
 def simpler(steps: dict[str, Step], output: str, s: Step, uses: Counter):
     """The list with `s` and its producer rewritten by the first rule that applies; None if none does."""
+    if len(s.args) > 1:
+        new = gate(s, steps) if s.kind == "mul" else None
+        return substitute(steps, output, {s.name: new[-1].name}, {s.name: new}) if new else None
     p = steps[s.args[0]]
     if does_nothing(s, p):
         return substitute(steps, output, {s.name: p.name}, {s.name: []})
     if p.kind == "input" or p.name == output or uses[p.name] > 1:
         return None
-    for rule in (scale_into_layer, layer_after_scale, scales, scale_over_view, pad_into_window, views):
+    for rule in (scale_into_layer, layer_after_scale, scales, scale_over_view, pad_into_window, views, layer_after_transpose):
         if new := rule(p, s, steps):
             return substitute(steps, output, {s.name: new[-1].name}, {p.name: [], s.name: new})
     return None
@@ -149,6 +153,18 @@ def views(p: Step, s: Step, _) -> list[Step] | None:
     step = tuple(m * n for m, n in zip(a["step"], b["step"]))
     stop = tuple(i + (n - 1) * m + 1 for i, n, m in zip(start, s.shape, step))
     return [replace(s, args=p.args, attrs={"start": start, "stop": stop, "step": step})]
+
+
+def layer_after_transpose(p: Step, s: Step, steps) -> list[Step] | None:
+    """linear(flatten(transpose(x))) = linear'(flatten(x)) with its columns in the order of x."""
+    t = steps.get(p.args[0])
+    if s.kind != "linear" or p.kind != "reshape" or len(p.shape) != 1 or t.kind != "transpose":
+        return None
+    x = steps[t.args[0]].shape
+    order = torch.arange(math.prod(x)).view(x).permute(t.attrs["perm"]).flatten()  # column -> where it is read in x
+    w = torch.empty_like(s.weight)
+    w[:, order] = s.weight
+    return [replace(p, args=t.args), replace(s, weight=w)]
 
 
 def along(s: Step, axis: int, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor] | None:

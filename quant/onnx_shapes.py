@@ -121,6 +121,20 @@ def cast(n: OnnxNode):
     return lambda x: x.to(to)
 
 
+@onnx_rule("Resize", "Upsample")
+def resize(n: OnnxNode):
+    """Nearest neighbour by whole factors, where every way to round the coordinates that is let through agrees."""
+    scales = n.attr("scales", n.const(1 if n.op == "Upsample" else 2, "scales"))
+    if n.attr("mode", "nearest") != "nearest" or scales is None or np.size(scales) < 3 or any(s != int(s) or s < 1 for s in scales):
+        n.refuse("only nearest neighbour by constant whole scales")
+    where, rounding = n.attr("coordinate_transformation_mode", "half_pixel"), n.attr("nearest_mode", "round_prefer_floor")
+    if n.op == "Resize" and where != "half_pixel" and (where, rounding) != ("asymmetric", "floor"):
+        n.refuse(f"coordinates {where!r} with {rounding!r}; only 'half_pixel', or 'asymmetric' with 'floor'")
+    if any(s != 1 for s in scales[:2]):
+        n.refuse(f"scales {list(scales)} enlarge the batch or the channels")
+    return lambda x: F.interpolate(x, scale_factor=[float(s) for s in scales[2:]], mode="nearest")
+
+
 @onnx_rule("DepthToSpace")
 def depth_to_space(n: OnnxNode):
     k = n.attr("blocksize")

@@ -8,6 +8,9 @@ from torch import nn
 from quant import capture, geometry
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*(dropout2d|padding='same')")
+
+
 class Fn(nn.Module):
     """A function of the input as a module."""
 
@@ -92,6 +95,8 @@ MODULES = {  # one line a case: module, shape of a sample, kinds of the steps af
     "avgpool 1d": (lambda: nn.AvgPool1d(2), (2, 7), "avgpool"),
     "adaptive": (lambda: nn.Sequential(nn.AdaptiveAvgPool2d((4, None)), nn.AdaptiveMaxPool2d(1), nn.Flatten()), (2, 8, 6),
                  "avgpool maxpool reshape"),
+    "channels last": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3), Fn(lambda x: x.permute(0, 2, 3, 1)), nn.Flatten(), nn.Linear(36, 4)), (2, 5, 6),
+                      "conv reshape linear"),
     "resnet": (ResNet, (3, 8, 8), None),
 }
 FUNCTIONS = {  # each a line of a forward
@@ -113,6 +118,17 @@ FUNCTIONS = {  # each a line of a forward
     "split": (lambda x: torch.cat([p.relu() for p in x.split([1, 3], 1)][::-1], 1), (4, 5), "slice slice relu relu concat"),
     "chunk": (lambda x: x.chunk(2, -1)[1] + x.unbind(2)[0].unsqueeze(2), (3, 4), "slice slice add concat"),
     "glu": (lambda x: F.glu(x, 1), (4, 5), "slice slice function mul"),
+    "silu of old": (lambda x: x.sigmoid() * x, (4, 5), "function"),
+    "hardswish of old": (lambda x: x * F.relu6(x + 3) / 6, (4, 5), "function"),
+    "hardswish gate": (lambda x: x * F.hardsigmoid(x), (4, 5), "function"),
+    "gelu of old": (lambda x: 0.5 * x * (1 + torch.erf(x / 2 ** 0.5)), (4, 5), "function"),
+    "mish of old": (lambda x: x * torch.tanh(F.softplus(x)), (4, 5), "function"),
+    "gelu_tanh of old": (lambda x: 0.5 * x * (1 + torch.tanh(0.7978845608 * (x + 0.044715 * x * x * x))), (4, 5), "function"),
+    "gate of another": (lambda x: (x + 1) * x.sigmoid(), (4, 5), "function scale mul"),
+    "no grad": (torch.no_grad()(lambda x: x.relu() * 2), (4,), "relu scale"),
+    "in place on a view": (lambda x: (x * 2).view(-1, 2, 2).relu_().add_(1).flatten(1), (4,), "scale reshape relu scale reshape"),
+    "upsample": (lambda x: F.interpolate(x, scale_factor=(2, 3), mode="nearest"), (2, 3, 4), "reshape concat concat reshape"),
+    "upsample 1d": (lambda x: F.interpolate(x, size=8), (2, 4), "reshape concat reshape"),
     "stack": (lambda x: torch.stack([x, x.relu()], 1), (4,), "relu concat reshape"),
     "crop": (lambda x: F.pad(x, (-1, 2, 1, 0), value=1.5), (3, 4, 5), "slice pad"),
     "shuffle": (lambda x: F.channel_shuffle(F.pixel_shuffle(x, 2), 2), (8, 2, 3), "reshape transpose reshape transpose reshape"),
@@ -245,6 +261,28 @@ def test_bad_statistics():
     model[1].running_var[0] = -1.0
     with pytest.raises(UserError, match=r"at '1'.*: running_var has negative values$"):
         capture(model, torch.randn(1, 3))
+
+
+def test_final_softmax_is_left_out_and_noted():
+    net = capture(nn.Sequential(nn.Linear(3, 2), nn.LogSoftmax(1)), torch.randn(1, 3))
+    assert list(net.steps) == ["input", "0"]
+    assert net.notes == ("the final log_softmax is left out: outputs are logits, predictions are the same",)
+
+
+def test_nothing_is_printed(capfd):
+    with pytest.raises(UserError):
+        capture(Fn(lambda x: x if x.sum() > 0 else -x), torch.randn(1, 4))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_op_that_export_takes_apart_is_named():
+    with pytest.raises(UserError, match=r"^unsupported op aten.layer_norm \(its part aten.native_layer_norm\) at '1': supported are"):
+        capture(nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2)), torch.randn(1, 3))
+
+
+def test_an_example_holds_a_sample():
+    with pytest.raises(UserError, match=r"^Linear: an example of shape \(0, 3\) holds no sample; give at least one, batch axis first$"):
+        capture(nn.Linear(3, 2), torch.zeros(0, 3))
 
 
 def test_foreign_things_are_refused():
