@@ -21,8 +21,9 @@ MAX_PARTS = 16  # a convolution is split into at most so many float32 ones befor
 
 
 def holder(bound: int) -> str:
-    """The dtype that holds every integer of magnitude up to `bound`."""
-    return next(d for d, limit in HOLDERS.items() if bound <= limit)
+    """The dtype that holds every integer of magnitude up to `bound`; beyond 64 bits int64, whose sums wrap and end right if the
+    result fits."""
+    return next((d for d, limit in HOLDERS.items() if bound <= limit), "int64")
 
 
 class Expr:

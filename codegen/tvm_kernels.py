@@ -55,12 +55,29 @@ def loops(*extents: int):
         yield [stack.enter_context(T.serial(e)) for e in extents]
 
 
+def lanes(width: int, body) -> None:
+    """body(j) for every j < width, in vectors of LANES and, at the end, of smaller powers of two.
+
+    Vectors are written out because LLVM's own are switched off (codegen/tvm.py says why).
+    """
+    start, size = 0, LANES
+    while start < width:
+        count = (width - start) // size
+        if count:
+            with loops(count) as (o,), T.vectorized(size) as v:
+                body(start + o * size + v if count > 1 else start + v)
+        start, size = start + count * size, size // 2
+
+
 def elementwise(k: Kernel, space, body, place=lambda *index: index) -> None:
     """out[place(index)] = body(index) for every index of (batch, *space)."""
-    head, tail = space[:max(0, min(2, len(space) - 1))], space[max(0, min(2, len(space) - 1)):]
-    with k.outer(*head) as first, loops(*tail) as rest:
-        index = (*first, *rest)
+    def store(*index):
         T.buffer_store(k.out, body(*index).astype(k.out.dtype), list(place(*index)))
+    if not space:
+        with k.outer() as index:
+            return store(*index)
+    with k.outer(*space[:-1][:2]) as first, loops(*space[:-1][2:]) as rest:
+        lanes(space[-1], lambda j: store(*first, *rest, j))
 
 
 def rows(k: Kernel, dtype: str, start, reduction, step, post) -> None:
@@ -68,12 +85,10 @@ def rows(k: Kernel, dtype: str, start, reduction, step, post) -> None:
     *head, width = k.out_shape
     with k.outer(*head) as first:
         acc = T.alloc_buffer((width,), dtype)
-        with loops(width) as (j,):
-            T.buffer_store(acc, start(*first, j).astype(dtype), [j])
-        with loops(*reduction) as taps, loops(width) as (j,):
-            T.buffer_store(acc, step(acc[j], taps, (*first, j)), [j])
-        with loops(width) as (j,):
-            T.buffer_store(k.out, post(acc[j], (*first, j)).astype(k.out.dtype), [*first, j])
+        lanes(width, lambda j: T.buffer_store(acc, start(*first, j).astype(dtype), [j]))
+        with loops(*reduction) as taps:
+            lanes(width, lambda j: T.buffer_store(acc, step(acc[j], taps, (*first, j)), [j]))
+        lanes(width, lambda j: T.buffer_store(k.out, post(acc[j], (*first, j)).astype(k.out.dtype), [*first, j]))
 
 
 def tiles(k: Kernel, dtype: str, grid, columns: int, reduction, x, w, bias, place, post) -> None:
@@ -84,26 +99,26 @@ def tiles(k: Kernel, dtype: str, grid, columns: int, reduction, x, w, bias, plac
     o = block * lanes + lane.  x must be readable up to the last whole tile of positions.
     """
     groups, channels, *space = grid
-    lanes, wide = lanes_of(channels), columns_of(columns)
-    with k.outer(groups, -(-channels // lanes), *space) as (i, g, block, *r), loops(-(-columns // wide)) as (strip,):
-        acc = T.alloc_buffer((wide * lanes,), dtype, scope="local")
-        with T.unroll(wide) as c, T.vectorized(lanes) as v:
-            T.buffer_store(acc, tirx.const(0, dtype), [c * lanes + v])
-        with loops(*reduction) as taps, T.unroll(wide) as c, T.vectorized(lanes) as v:
+    width, wide = lanes_of(channels), columns_of(columns)
+    with k.outer(groups, -(-channels // width), *space) as (i, g, block, *r), loops(-(-columns // wide)) as (strip,):
+        acc = T.alloc_buffer((wide * width,), dtype, scope="local")
+        with T.unroll(wide) as c, T.vectorized(width) as v:
+            T.buffer_store(acc, tirx.const(0, dtype), [c * width + v])
+        with loops(*reduction) as taps, T.unroll(wide) as c, T.vectorized(width) as v:
             term = x(i, g, r, strip * wide + c, taps).astype(dtype) * w(g, block, taps, v).astype(dtype)
-            T.buffer_store(acc, acc[c * lanes + v] + term, [c * lanes + v])
-        done = T.alloc_buffer((wide * lanes,), dtype)  # only constant indices into acc: that keeps it in registers
-        with T.unroll(wide) as c, T.vectorized(lanes) as v:
-            T.buffer_store(done, acc[c * lanes + v], [c * lanes + v])
+            T.buffer_store(acc, acc[c * width + v] + term, [c * width + v])
+        done = T.alloc_buffer((wide * width,), dtype)  # only constant indices into acc: that keeps it in registers
+        with T.unroll(wide) as c, T.vectorized(width) as v:
+            T.buffer_store(done, acc[c * width + v], [c * width + v])
         with ExitStack() as stack:
-            v, c = stack.enter_context(loops(lanes, wide))
-            position, channel = strip * wide + c, block * lanes + v
-            inside = [p < n for p, n, d in ((position, columns, wide), (channel, channels, lanes)) if n % d]
+            v, c = stack.enter_context(loops(width, wide))
+            position, channel = strip * wide + c, block * width + v
+            inside = [p < n for p, n, d in ((position, columns, wide), (channel, channels, width)) if n % d]
             if inside:
                 stack.enter_context(T.If(tirx.all(*inside)))
                 stack.enter_context(T.Then())
             index = place(i, g, channel, r, position)
-            value = post(done[c * lanes + v] + bias(g, channel).astype(dtype), index)
+            value = post(done[c * width + v] + bias(g, channel).astype(dtype), index)
             T.buffer_store(k.out, value.astype(k.out.dtype), list(index))
 
 
