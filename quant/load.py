@@ -36,7 +36,8 @@ def load_model(spec: str | Path | nn.Module, example: torch.Tensor | None = None
     elif ":" in text:
         net = capture(build(text), example, text)
     elif Path(text).suffix in (".pt", ".pth", ".th", ".safetensors", ".ckpt"):
-        raise UserError(f"{text}: weights alone say nothing of the structure; give package.module:factory that builds the model and loads them")
+        raise UserError(f"{text}: weights alone say nothing of the structure; "
+                        "give package.module:factory that builds the model and loads them")
     else:
         raise UserError(f"{text}: not a model; {FORMS}")
     return net
@@ -56,7 +57,8 @@ def load_program(path: str) -> torch.export.ExportedProgram:
         with quiet():
             return torch.export.load(path)
     except Exception as e:  # zip, json and pickle each have their own
-        raise UserError(f"{path}: cannot be read as a torch.export program ({line(e)}); cut off or of another format, save it again") from None
+        raise UserError(f"{path}: cannot be read as a torch.export program ({line(e)}); "
+                        "cut off or of another format, save it again") from None
 
 
 def build(spec: str) -> nn.Module:

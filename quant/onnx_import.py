@@ -89,7 +89,8 @@ def add(net: OnnxModel, n, values: dict[str, np.ndarray], shapes: dict[str, torc
         return
     if n.op_type not in ONNX_RULES or n.domain not in ("", "ai.onnx"):
         kind = f"{n.domain}.{n.op_type}" if n.domain else n.op_type
-        raise UserError(f"unsupported ONNX op {kind} at node {n.name or n.output[0]!r}: supported are {', '.join(sorted({*ONNX_RULES, 'Constant', 'Shape'}))}")
+        known = ", ".join(sorted({*ONNX_RULES, "Constant", "Shape"}))
+        raise UserError(f"unsupported ONNX op {kind} at node {n.name or n.output[0]!r}: supported are {known}")
     constants = [values.get(i) for i in n.input]
     if still := all(c is not None for c in constants):  # a constant node: run its rule now, as if on an activation
         constants = [None] * len(constants) if n.op_type == "Concat" else [None, *constants[1:]]

@@ -185,7 +185,8 @@ def framed(n: OnnxNode, x: torch.Tensor, kernel, stride, dilation, value: float)
     """(x, padding) with equal padding left to torch; unequal padding is put around x here.  auto_pad as in the specification."""
     auto, d = n.attr("auto_pad", "NOTSET"), len(kernel)
     if auto in ("SAME_UPPER", "SAME_LOWER"):
-        total = [max(0, (-(-size // s) - 1) * s + (k - 1) * l + 1 - size) for size, s, k, l in zip(x.shape[2:], stride, kernel, dilation)]
+        reach = [(k - 1) * gap + 1 for k, gap in zip(kernel, dilation)]
+        total = [max(0, (-(-size // s) - 1) * s + r - size) for size, s, r in zip(x.shape[2:], stride, reach)]
         less, more = [t // 2 for t in total], [t - t // 2 for t in total]
         before, after = (less, more) if auto == "SAME_UPPER" else (more, less)
     else:

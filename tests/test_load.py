@@ -53,7 +53,8 @@ MISTAKES = {
     "weights.pth": r"^weights.pth: weights alone say nothing of the structure; give package.module:factory",
     "thing": r"^thing: not a model; give file.onnx, file.pt2 or package.module:factory$",
     "qs_nothing.models:f": r"^qs_nothing.models:f: no module 'qs_nothing' in .* or on the Python path; give file.onnx",
-    "qs_broken:f": r"importing qs_broken failed: ModuleNotFoundError: No module named 'a_library_that_is_not_there'; install what it needs$",
+    "qs_broken:f":
+        r"importing qs_broken failed: ModuleNotFoundError: No module named 'a_library_that_is_not_there'; install what it needs$",
     "qs_factories:god": r"^qs_factories:god: module qs_factories has no callable 'god'; it has good, broken, number, Net$",
     "qs_factories:broken": r"^qs_factories:broken: the factory failed: RuntimeError: no weights here; it is called without arguments",
     "qs_factories:number": r"^qs_factories:number: returned int; a factory returns a torch.nn.Module$",
@@ -96,7 +97,7 @@ def test_data_that_does_not_fit(here):
         load_model("m.onnx", torch.zeros(2, 3, 9, 9))
     with pytest.raises(UserError, match=r"^m.pt2: takes \(N, 3, 8, 8\), but the data has \(N, 3, 9, 9\); reshape the data"):
         load_model("m.pt2", torch.zeros(2, 3, 9, 9))
-    with pytest.raises(UserError, match=r"^qs_factories:good: does not run on an input of shape \(1, 3, 9, 9\): RuntimeError: .*; check that"):
+    with pytest.raises(UserError, match=r"^qs_factories:good: does not run on an input of shape \(1, 3, 9, 9\): RuntimeError: .*; check"):
         load_model("qs_factories:good", torch.zeros(2, 3, 9, 9))
 
 

@@ -66,8 +66,8 @@ CASES = {  # nodes, shape of a sample, constants, kinds of steps after the input
     "gemm scalar": ([node("Gemm", "x w b")], (4,), {"w": array(4, 3), "b": array(1)}, "linear"),
     "matmul add": ([node("MatMul", "x w", "a"), node("Add", "c a")], (5, 4), {"w": array(4, 3), "c": array(3)}, "linear"),
     "attention": ([node("Transpose", "x", "a", perm=[0, 2, 1]), node("MatMul", "x a")], (5, 4), {}, "transpose matmul"),
-    "arithmetic": ([node("Sub", "c x", "a"), node("Mul", "a d", "b"), node("Div", "b d")], (5,), {"c": np.array(2, np.float32), "d": array(1)},
-                   "scale"),
+    "arithmetic": ([node("Sub", "c x", "a"), node("Mul", "a d", "b"), node("Div", "b d")], (5,),
+                   {"c": np.array(2, np.float32), "d": array(1)}, "scale"),
     "two branches": ([node("Relu", "x", "a"), node("Mul", "x a", "b"), node("Sub", "b a", "c"), node("Sum", "a b c")], (5,), {},
                      "relu mul scale add add add"),
     "power": ([node("Pow", "x c")], (5,), {"c": np.array(2, np.float32)}, "mul"),
@@ -83,7 +83,8 @@ CASES = {  # nodes, shape of a sample, constants, kinds of steps after the input
     "maxpool": ([node("MaxPool", "x", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1])], (2, 9, 8), {}, "maxpool"),
     "maxpool ceil": ([node("MaxPool", "x", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)], (2, 8, 8), {}, "maxpool"),
     "maxpool same": ([node("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2], auto_pad="SAME_UPPER")], (2, 9, 7), {}, "maxpool"),
-    "avgpool": ([node("AveragePool", "x", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 0], count_include_pad=1)], (2, 9, 8), {}, "avgpool"),
+    "avgpool": ([node("AveragePool", "x", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 0], count_include_pad=1)], (2, 9, 8), {},
+                "avgpool"),
     "global": ([node("GlobalAveragePool", "x", "a"), node("Flatten", "a")], (2, 9, 8), {}, "avgpool reshape"),
     "global max": ([node("GlobalMaxPool", "x")], (2, 9, 8), {}, "maxpool"),
     "reduce": ([node("ReduceMean", "x a", "z", keepdims=0), node("Relu", "z")], (2, 9, 8), {"a": ints(2, 3)}, "avgpool reshape relu"),
@@ -91,7 +92,8 @@ CASES = {  # nodes, shape of a sample, constants, kinds of steps after the input
     "reshape": ([node("Reshape", "x s")], (6, 4), {"s": ints(0, 3, -1)}, "reshape"),
     "squeezes": ([node("Unsqueeze", "x a", "z"), node("Relu", "z", "b"), node("Squeeze", "b c")], (4,), {"a": ints(1, 3), "c": ints(1)},
                  "reshape relu reshape"),
-    "slice": ([node("Slice", "x s e a p")], (6, 8), {"s": ints(1, -6), "e": ints(2 ** 63 - 1, -1), "a": ints(1, 2), "p": ints(2, 3)}, "slice"),
+    "slice": ([node("Slice", "x s e a p")], (6, 8),
+              {"s": ints(1, -6), "e": ints(2 ** 63 - 1, -1), "a": ints(1, 2), "p": ints(2, 3)}, "slice"),
     "split": ([node("Split", "x s", "a b", axis=1), node("Concat", "b a", axis=1)], (5, 2), {"s": ints(2, 3)}, "slice slice concat"),
     "split even": ([node("Split", "x", "a b", axis=-1, num_outputs=2), node("Add", "a b")], (5, 4), {}, "slice slice add"),
     "pad": ([node("Pad", "x p v")], (2, 3, 4), {"p": ints(0, 1, 0, 2, 0, 2, 1, 0), "v": np.array(1.5, np.float32)}, "pad"),
@@ -103,8 +105,9 @@ CASES = {  # nodes, shape of a sample, constants, kinds of steps after the input
                {"e": array(0), "s": np.float32([1, 1, 2, 3])}, "reshape concat concat reshape"),
     "resize half pixel": ([node("Resize", "x e s", mode="nearest", nearest_mode="round_prefer_floor")], (2, 3, 4),
                           {"e": array(0), "s": np.float32([1, 1, 3, 2])}, "reshape concat concat reshape"),
-    "shape": ([node("Shape", "x", "s"), node("Gather", "s i", "n", axis=0), node("Unsqueeze", "n z", "u"), node("Concat", "u m", "to", axis=0),
-               node("Relu", "x", "r"), node("Reshape", "r to")], (3, 4), {"i": np.array(0), "z": ints(0), "m": ints(-1)}, "relu reshape"),
+    "shape": ([node("Shape", "x", "s"), node("Gather", "s i", "n", axis=0), node("Unsqueeze", "n z", "u"),
+               node("Concat", "u m", "to", axis=0), node("Relu", "x", "r"), node("Reshape", "r to")], (3, 4),
+              {"i": np.array(0), "z": ints(0), "m": ints(-1)}, "relu reshape"),
     "constant weight": ([helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(array(8, 3))), node("Reshape", "c s", "w"),
                          node("MatMul", "x w")], (6,), {"s": ints(6, 4)}, "linear"),
 } | {op: ([node(op, "x")], (7,), {}, "function") for op in ("Sigmoid", "Tanh", "HardSwish", "Elu", "Softplus", "Selu", "Mish")}
@@ -121,8 +124,8 @@ def test_attributes_of_old_files(tmp_path):
     """Opset 9: bounds, axes and pads are attributes, and the file insists on a batch of one."""
     nodes = [node("Pad", "x", "a", pads=[0, 0, 1, 0, 0, 0, 0, 1]), node("Conv", "a w", "b"), node("Clip", "b", "c", min=0.0, max=6.0),
              node("Slice", "c", "d", starts=[0, 1], ends=[2, 3], axes=[2, 3]), node("ReduceMean", "d", "e", axes=[2], keepdims=1),
-             node("Squeeze", "e", "f", axes=[2]), node("Unsqueeze", "f", "g", axes=[2]), node("Dropout", "g", "h"), node("Flatten", "h", "i", axis=0),
-             node("Reshape", "i s", "j"), node("Gemm", "j u v")]
+             node("Squeeze", "e", "f", axes=[2]), node("Unsqueeze", "f", "g", axes=[2]), node("Dropout", "g", "h"),
+             node("Flatten", "h", "i", axis=0), node("Reshape", "i s", "j"), node("Gemm", "j u v")]
     c = {"w": W, "s": ints(1, 12), "u": array(12, 3), "v": array(3)}
     path = save(tmp_path / "m.onnx", nodes, (2, 5, 5), c, opset=9, batch=1)
     net = same(path, (2, 5, 5), batch=1)
@@ -148,7 +151,8 @@ def test_final_softmax_is_left_out_and_noted(tmp_path):
 
 def test_names_come_from_weights_and_nodes(tmp_path):
     nodes = [helper.make_node("Conv", ["x", "layer1.0.conv1.weight"], ["a"], "/layer1/layer1.0/conv1/Conv"),
-             helper.make_node("Relu", ["a"], ["b"], "/layer1/layer1.0/Relu"), helper.make_node("Add", ["a", "b"], ["c"], "/layer1/layer1.0/Add"),
+             helper.make_node("Relu", ["a"], ["b"], "/layer1/layer1.0/Relu"),
+             helper.make_node("Add", ["a", "b"], ["c"], "/layer1/layer1.0/Add"),
              helper.make_node("Relu", ["c"], ["d"], "/layer1/layer1.0/Relu_1"),
              helper.make_node("Conv", ["d", "onnx::Conv_7"], ["e"], "/layer1/layer1.0/conv2/Conv"),
              helper.make_node("Relu", ["e"], ["f"], "/layer1/layer1.0/relu/Relu"), helper.make_node("Relu", ["f"], ["g"], "head/relu"),
@@ -160,7 +164,8 @@ def test_names_come_from_weights_and_nodes(tmp_path):
 
 
 REFUSALS = {
-    "op": ([node("CumSum", "x c")], {"c": ints(1)}, r"^unsupported ONNX op CumSum at node '/cumsum/CumSum': supported are Abs, Add, .*\bConv\b"),
+    "op": ([node("CumSum", "x c")], {"c": ints(1)},
+           r"^unsupported ONNX op CumSum at node '/cumsum/CumSum': supported are Abs, Add, .*\bConv\b"),
     "norm": ([node("LayerNormalization", "x s")], {"s": array(4)}, r"^unsupported ONNX op LayerNormalization at node"),
     "softmax inside": ([node("Softmax", "x", "a"), node("Relu", "a")], {}, r"softmax inside the network is not supported"),
     "all axes": ([node("ReduceMax", "x")], {}, r"over every axis, the batch among them; name the axes$"),
