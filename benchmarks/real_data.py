@@ -7,10 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from ir import UserError
+
 CIFAR_MEAN, CIFAR_STD = np.float32([.485, .456, .406]), np.float32([.229, .224, .225])
 
 
-def root() -> Path: return Path(os.environ["QSEARCH_DATA"])
+def root() -> Path:
+    """The folder of real data."""
+    if not os.environ.get("QSEARCH_DATA"):
+        raise UserError("the environment variable QSEARCH_DATA is not set; it names the folder of real data and models")
+    return Path(os.environ["QSEARCH_DATA"])
 
 
 def _cifar(prepare) -> dict[str, np.ndarray]:

@@ -57,7 +57,7 @@ def main() -> None:
             screen.say(f"{name} {plan}")
             r = flow.run(model, samples, args.out / f"{name}-{plan}", s, screen)
             rows.append({"model": name, "plan": plan, "samples": len(samples.x), **{x["model"]: x["score"] or "-" for x in r.rows[:3]},
-                         **{f"{x['model']} mismatches": x["mismatches"] for x in r.rows[1:]}, "seconds": r.seconds})
+                         **{f"wrong, {x['model']}": x["mismatches"] for x in r.rows[1:]}, "seconds": r.seconds})
             (args.out / "real_models.json").write_text(json.dumps(rows, indent=1))
     screen.table("real models", [{k: v for k, v in r.items() if k != "seconds"} for r in rows])
 

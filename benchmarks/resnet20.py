@@ -2,12 +2,11 @@
 
 The weights are `cifar10/models/resnet20-12fca82f.th` in the folder that QSEARCH_DATA names.
 """
-import os
-from pathlib import Path
-
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from benchmarks.real_data import root
 
 
 class Block(nn.Module):
@@ -46,7 +45,7 @@ class ResNet20(nn.Module):
 
 def resnet20() -> ResNet20:
     """The pretrained network in eval mode."""
-    path = Path(os.environ["QSEARCH_DATA"]) / "cifar10" / "models" / "resnet20-12fca82f.th"
+    path = root() / "cifar10" / "models" / "resnet20-12fca82f.th"
     state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     net = ResNet20()
     net.load_state_dict({k.removeprefix("module."): v for k, v in state.items()})

@@ -11,8 +11,10 @@ class Screen:
     """Lines and progress bars on stderr; results go to stdout."""
 
     def __init__(self, quiet: bool = False):
-        self.err = Console(stderr=True, quiet=quiet, highlight=False)
-        self.out = Console(highlight=False, quiet=quiet, soft_wrap=True)
+        self.err = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.out = Console(highlight=False, quiet=quiet)
+        if not self.out.is_terminal:  # a pipe or a file has no width to keep to
+            self.out.width = 240
 
     def say(self, text: str) -> None: self.err.print(text, markup=False)
 
@@ -21,7 +23,7 @@ class Screen:
         """Announces a step, yields `progress(done, total, text)` for its bar, and ends with the seconds it took."""
         start = time.perf_counter()
         bar = Progress(TextColumn("  {task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} {task.fields[note]}"),
-                       TimeRemainingColumn(), console=self.err, transient=True)
+                       TimeRemainingColumn(), console=self.err, transient=True, disable=not self.err.is_terminal)
         task = bar.add_task(title, total=None, note="")
         with bar:
             yield lambda done, total, note="": bar.update(task, completed=done, total=total, note=note)
