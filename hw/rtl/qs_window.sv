@@ -245,8 +245,8 @@ module qs_window #(
     if (Groups == 0 || Blocks == 0 || Blocks % Groups != 0) $fatal(1, "%m: Groups=%0d do not divide Blocks=%0d", Groups, Blocks);
     if (OutRows == 0 || OutCols == 0 || KernelRows == 0 || KernelCols == 0 || StrideRows == 0 || StrideCols == 0)
       $fatal(1, "%m: rows, columns, kernel and stride are at least 1");
-    if (Ring < (InRows < (KernelRows-1)*DilateRows+1 ? Frame : Down + Line))
-      $fatal(1, "%m: Depth=%0d pixels do not hold the rows of one window", Depth);
+    if (Ring < (Frame < Down + Right + Pixel ? Frame : Down + Right + Pixel))
+      $fatal(1, "%m: Depth=%0d pixels do not hold one window", Depth);
   end
 `endif
 endmodule

@@ -24,7 +24,8 @@ module qs_play #(
   qs_stall #(.Salt(Salt)) u_stall (.clk_i(clk_i), .rst_ni(rst_ni), .seed_i(seed_i), .stall_o(stall));
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
+    if (!rst_ni) begin  // from the start of the file again, whatever happened before the reset
+      if ($rewind(file) != 0) $fatal(1, "%m: cannot read %s", File);
       m_axis_tvalid <= 1'b0;
       at            <= '0;
     end else begin

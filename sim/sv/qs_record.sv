@@ -25,7 +25,9 @@ module qs_record #(
   qs_stall #(.Salt(0)) u_stall (.clk_i(clk_i), .rst_ni(rst_ni), .seed_i(seed_i), .stall_o(stall));
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
+    if (!rst_ni) begin  // an empty file again, whatever happened before the reset
+      $fclose(file);
+      file    <= $fopen(File, "w");
       count_o <= '0;
       waiting <= 1'b0;
     end else begin
