@@ -35,9 +35,11 @@ class Emitter:
     def op(self, name: str, op: Op, *args: Value, live: dict | None = None) -> Value:
         raise NotImplementedError
 
-    def requant(self, name: str, x: Value, ratio: torch.Tensor, zero: int, lo: int, hi: int, axis: int = 0) -> Value:
+    def requant(self, name: str, x: Value, ratio: torch.Tensor, zero: int, lo: int, hi: int, axis: int = 0,
+                mul: np.ndarray | None = None, shift: int | None = None) -> Value:
         """clamp(round(x * ratio) + zero, lo, hi) with the dyadic multipliers nearest to `ratio` (scalar or one a channel)."""
-        mul, shift = dyadic(ratio.detach().reshape(-1).cpu().numpy(), max(-x.type.lo, x.type.hi))
+        if mul is None:
+            mul, shift = dyadic(ratio.detach().reshape(-1).cpu().numpy(), max(-x.type.lo, x.type.hi))
         return self.op(name, Requant(mul, shift, zero, lo, hi, axis), x, live={"ratio": ratio})
 
     def shifted(self, name: str, x: Value, zero: int, mul: int = 1, ratio: torch.Tensor | None = None) -> Value:

@@ -47,16 +47,16 @@ def mend(q: QuantNet, calibration: Calibration, rounding: str, bias_correction: 
 
 def correct_bias(site: Layer, e: Forward, x: Value, wanted: torch.Tensor) -> None:
     """Move the bias by the difference of the mean outputs (O,), wanted and had."""
-    acc, scale = site.accumulator(e, x)
+    acc, (ratio, *_) = site.accumulator(e, x)
     axis = 1 if site.axis == 0 else acc.data.dim() - 1
-    had = acc.data.double().mean([d for d in range(acc.data.dim()) if d != axis]) * scale
+    had = acc.data.double().mean([d for d in range(acc.data.dim()) if d != axis]) * ratio * site.out.scale
     site.bias += (wanted - had).float()
 
 
 def compensate(site: Layer, x: Value) -> None:
     """Weights to the codes that GPTQ finds for the layer's integer input, group by group."""
     rows = site.weight.reshape(len(site.weight), -1)
-    scale = site.scale.expand(len(rows))[:, None]
+    scale = site.realised(site.coding)[0].expand(len(rows))[:, None]
     parts = columns(site, x.data - site.coding.zero)
     per = len(rows) // len(parts)
     codes = [gptq(rows[i * per:(i + 1) * per], scale[i * per:(i + 1) * per], site.fmt, second_moment(c)) for i, c in enumerate(parts)]

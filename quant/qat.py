@@ -44,12 +44,12 @@ def tune(q: QuantNet, x, y=None, epochs: int = 3, lr: float = 1e-4, mode: str = 
         total = 0.0
         for i, at in enumerate(order.split(batch)):
             loss = _loss(q(x[at]), None if labels is None else labels[at], teacher, x[at])
-            if not torch.isfinite(loss):
-                raise UserError(f"training diverged in epoch {epoch + 1} (loss {float(loss.detach())}); lower the learning rate (now {lr})")
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
+            if not torch.isfinite(loss) or diverged(q):
+                raise UserError(f"training diverged in epoch {epoch + 1} (loss {float(loss.detach())}); lower the learning rate (now {lr})")
             total += float(loss.detach()) * len(at)
             if progress:
                 progress(epoch * steps + i + 1, epochs * steps, float(loss.detach()))
@@ -64,6 +64,12 @@ def groups(q: QuantNet, lr: float, mode: str) -> list[dict]:
     ids = {id(p) for p in scales}
     rest = [p for p in q.parameters() if p.requires_grad and id(p) not in ids]
     return [{"params": rest, "lr": lr}] + ([{"params": scales, "lr": lr * SCALE_LR}] if mode == "lsq" else [])
+
+
+def diverged(q: QuantNet) -> bool:
+    """Whether a parameter is no number, or a scale one that no integers can follow."""
+    scales = [m.log_scale for m in q.modules() if isinstance(m, (Coding, Weighted))]
+    return not all(bool(p.isfinite().all()) for p in q.parameters()) or any(bool((p.abs() > 40).any()) for p in scales)
 
 
 def _loss(out: torch.Tensor, labels, teacher, x: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:

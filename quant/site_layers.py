@@ -6,13 +6,13 @@ import torch
 from torch import nn
 
 from ir import FORMATS, Conv, Dense, Gather, NumberFormat, Reshape, Transpose
-from .emit import Emitter, Value
+from .emit import Emitter, Value, dyadic
 from .encode import Coding
-from .fake import Damped, lsq_factor, to_codes, to_integers
+from .fake import Damped, Exactly, lsq_factor, to_codes, to_integers
 from .observers import weight_scale
 from .sites import Site, describes
 
-BIAS_BITS = 40  # no bias code needs more; a scale that shrank to nothing must not overflow the accumulator
+BIAS_BITS = 34  # no bias code needs more; a scale that shrank to nothing must not overflow the accumulator
 
 
 class Weighted(Site):
@@ -34,16 +34,27 @@ class Weighted(Site):
         """(O,) or (1,) float64: the real value of one step of a weight."""
         return Damped.apply(self.log_scale, self.damp).exp()
 
-    def integers(self, x: Coding) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Weight codes, bias codes (the zero point of x folded in) and the scale of the sum (O,) or (1,)."""
-        column = (-1,) + (1,) * (self.weight.dim() - 1)
-        w = to_codes(self.weight / self.scale.view(column), self.fmt)
-        scale = x.scale * self.scale
-        b = to_integers((self.bias / scale).clip(-2.0 ** BIAS_BITS, 2.0 ** BIAS_BITS))
-        return w, b - x.zero * w.double().reshape(len(w), -1).sum(1), scale
+    def realised(self, x: Coding) -> tuple[torch.Tensor, np.ndarray, int]:
+        """The scale (O,) or (1,) nearest to `scale` whose requant is dyadic, and that multiplier and shift: no error is left to
+        the multiplier, the weights are rounded to the grid that the integers really have.
+        """
+        unit = x.scale.detach() / self.out.scale.detach()
+        bound = self.weight[0].numel() * max(-self.fmt.lo, self.fmt.hi) * (x.fmt.hi - x.fmt.lo) + 2 ** BIAS_BITS
+        mul, shift = dyadic((self.scale.detach() * unit).cpu().numpy(), bound)
+        exact = torch.from_numpy(np.ldexp(mul.astype(np.float64), -shift)).to(self.scale.device) / unit
+        return Exactly.apply(exact, self.scale), mul, shift
 
-    def accumulator(self, e: Emitter, x: Value) -> tuple[Value, torch.Tensor]:
-        """The sum told to an emitter, and its scale."""
+    def integers(self, x: Coding) -> tuple[torch.Tensor, torch.Tensor, tuple]:
+        """Weight codes, bias codes (the zero point of x folded in), and the requant: ratio, multiplier, shift."""
+        column = (-1,) + (1,) * (self.weight.dim() - 1)
+        own, mul, shift = self.realised(x)
+        w = to_codes(self.weight / own.view(column), self.fmt)
+        scale = x.scale * own
+        b = to_integers((self.bias / scale).clip(-2.0 ** BIAS_BITS, 2.0 ** BIAS_BITS))
+        return w, b - x.zero * w.double().reshape(len(w), -1).sum(1), (scale / self.out.scale, mul, shift)
+
+    def accumulator(self, e: Emitter, x: Value) -> tuple[Value, tuple]:
+        """The sum told to an emitter, and the requant that belongs to it."""
         raise NotImplementedError
 
 
@@ -58,8 +69,8 @@ class Layer(Weighted):
     def coding(self) -> Coding: return self.narrow or self.ins[0]
 
     def build(self, e: Emitter, x: Value) -> Value:
-        acc, scale = self.accumulator(e, self.read(e, x))
-        return self.finish(e, acc, scale, self.axis)
+        acc, r = self.accumulator(e, self.read(e, x))
+        return self.finish(e, acc, *r, axis=self.axis)
 
     def read(self, e: Emitter, x: Value) -> Value:
         """The input in the format that the layer asked for."""
@@ -71,8 +82,8 @@ class DenseSite(Layer):
     axis = -1
 
     def accumulator(self, e, x):
-        w, b, scale = self.integers(self.coding)
-        return e.op(self.name, Dense(_const(w), _const(b)), x, live={"weight": w, "bias": b}), scale
+        w, b, r = self.integers(self.coding)
+        return e.op(self.name, Dense(_const(w), _const(b)), x, live={"weight": w, "bias": b}), r
 
 
 @describes("conv")
@@ -80,10 +91,10 @@ class ConvSite(Layer):
     axis = 0
 
     def accumulator(self, e, x):
-        w, b, scale = self.integers(self.coding)
+        w, b, r = self.integers(self.coding)
         a = self.attrs
         op = Conv(_const(w), _const(b), tuple(a["stride"]), tuple(map(tuple, a["padding"])), tuple(a["dilation"]), a["groups"], self.coding.zero)
-        return e.op(self.name, op, x, live={"weight": w, "bias": b}), scale
+        return e.op(self.name, op, x, live={"weight": w, "bias": b}), r
 
 
 @describes("scale")
@@ -97,13 +108,13 @@ class ScaleSite(Weighted):
         self.moved = tuple(step.shape[d] for d in self.front)
 
     def build(self, e, x):
-        w, b, scale = self.integers(self.ins[0])
+        w, b, r = self.integers(self.ins[0])
         channels = self.moved[0]
         x = e.op(f"{self.name}.front", Transpose(self.front), x)
         x = e.op(f"{self.name}.rows", Reshape((channels, math.prod(self.moved[1:]))), x)
         op = Conv(_const(w).reshape(-1, 1, 1), _const(b), (1,), ((0, 0),), (1,), channels)
         y = e.op(self.name, op, x, live={"weight": w.view(-1, 1, 1), "bias": b})
-        y = self.finish(e, y, scale)
+        y = self.finish(e, y, *r)
         y = e.op(f"{self.name}.shape", Reshape(self.moved), y)
         return e.op(f"{self.name}.back", Transpose(tuple(np.argsort(self.front).tolist())), y)
 

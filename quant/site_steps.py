@@ -15,7 +15,7 @@ from .sites import Site, describes
 class AddSite(Site):
     def build(self, e, a, b):
         acc, scale = e.add(self.name, a, b, tuple(self.ins))
-        return self.finish(e, acc, scale)
+        return self.finish(e, acc, scale / self.out.scale)
 
 
 @describes("mul", "matmul")
@@ -28,7 +28,7 @@ class ProductSite(Site):
 
     def build(self, e, a, b):
         arms = [e.shifted(f"{self.name}.{s}", v, c.zero) for s, v, c in zip("ab", (a, b), self.ins)]
-        return self.finish(e, e.op(self.name, self.product, *arms), self.ins[0].scale * self.ins[1].scale)
+        return self.finish(e, e.op(self.name, self.product, *arms), self.ins[0].scale * self.ins[1].scale / self.out.scale)
 
 
 @describes("avgpool")
@@ -40,7 +40,7 @@ class AvgPoolSite(Site):
         count = math.prod(a["kernel"])
         op = SumPool(tuple(a["kernel"]), tuple(a["stride"]), tuple(map(tuple, a["padding"])), zero)
         total = e.shifted(f"{self.name}.0", e.op(self.name, op, x), count * zero)
-        return self.finish(e, total, self.ins[0].scale / count)
+        return self.finish(e, total, self.ins[0].scale / count / self.out.scale)
 
 
 @describes("function")

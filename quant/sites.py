@@ -32,9 +32,11 @@ class Site(nn.Module):
         """The site's integers, told to an emitter; the returned value is encoded as `out`."""
         raise NotImplementedError
 
-    def finish(self, e: Emitter, acc: Value, scale: torch.Tensor, axis: int = 0) -> Value:
-        """An accumulator without zero point, of the given scale, to the output's encoding; relu and clip are its bounds."""
-        return e.requant(f"{self.name}.q", acc, scale / self.out.scale, self.out.zero, *self.out.clamps(*self.clamp), axis)
+    def finish(self, e: Emitter, acc: Value, ratio: torch.Tensor, mul=None, shift: int | None = None, axis: int = 0) -> Value:
+        """An accumulator without zero point to the output's encoding, times `ratio` (realised as mul / 2**shift, if they are
+        given); relu and clip are its bounds.
+        """
+        return e.requant(f"{self.name}.q", acc, ratio, self.out.zero, *self.out.clamps(*self.clamp), axis, mul, shift)
 
 
 @describes("relu", "clip")
