@@ -188,3 +188,20 @@ def test_attributes_become_pythons_own():
     assert t == Ints((2,), 0, (2**31 - 1) ** 2)
     with pytest.raises(TypeError):
         Reshape((2.5,))
+
+
+def test_bound_of_partial_sums():
+    """What no partial sum exceeds, in any order: also far from zero on the negative side, and out in the padding."""
+    dense = Dense([[3, -4], [1, 1]], [-5, 100])
+    assert exact_bound(dense, Ints((2,), 0, 10)) == 120 and exact_bound(dense, Ints((2,), -20, 10)) == 145
+    conv = Conv([[[3, -4]]], [7], (1,), ((1, 0),), (1,), pad=-1000)
+    assert exact_bound(conv, Ints((1, 4), 0, 10)) == 7007
+    g = Graph()
+    g.add("y", Conv([[[4097]]], [0], (1,), ((1, 0),), (1,), pad=-4099), g.add("x", Input(Ints((1, 1), 0, 1))))
+    assert run(g, [[[1]]]).tolist() == [[[-4097 * 4099, 4097]]]  # beyond 2**24 only in the padding
+
+
+def test_wide_and_negative_is_exact():
+    g = Graph()
+    g.add("y", Dense([[1, 1]], [0]), g.add("x", Input(Ints((2,), -2**24 - 1, 0))))
+    assert run(g, [[-2**24 - 1, 0], [-2**24 - 1, -2]]).tolist() == [[-2**24 - 1], [-2**24 - 3]]
