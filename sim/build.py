@@ -89,7 +89,8 @@ def _compile(work: Path, files: list[Path], fast: bool, env: dict[str, str]) -> 
            *FLAGS, "-LDFLAGS", f"-Wl,-rpath,{cocotb.libs_dir} -L{cocotb.libs_dir} -lcocotbvpi_verilator",
            str(cocotb.share_dir / "lib" / "verilator" / "verilator.cpp"), *map(str, files), str(work / "qs_bench.sv")], env, work)
     # the wheel's makefile does not know how g++ takes a precompiled header, which models of many files use
-    make = ["make", f"-j{os.cpu_count() or 1}", "CFG_CXXFLAGS_PCH_I=-include", "-C", str(work / "obj"), "-f", "Vtop.mk", f"PYTHON3={sys.executable}", f"OPT_FAST={opt}", f"OPT_SLOW={opt}", "OPT_GLOBAL=-O2"]
+    make = ["make", f"-j{os.cpu_count() or 1}", "-C", str(work / "obj"), "-f", "Vtop.mk", f"PYTHON3={sys.executable}",
+            "CFG_CXXFLAGS_PCH_I=-include", f"OPT_FAST={opt}", f"OPT_SLOW={opt}", "OPT_GLOBAL=-O1"]
     objects = cache() / "verilator" / f"objects-{hashlib.sha256(_versions(env).encode()).hexdigest()[:12]}"
     if objects.exists():  # the simulator's own library is compiled once, not for every design
         for o in objects.iterdir():

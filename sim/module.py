@@ -39,20 +39,22 @@ def run_modules(cases: Sequence[Case], work: Path, stalls: int | None = None, fo
 def run_timed(cases: Sequence[Case], work: Path, stalls: int | None = None, folders: Sequence[Path] = (LIBRARY,),
              patience: int = PATIENCE, fast: bool = False) -> tuple[list[dict[str, list[int]]], int]:
     """As run_modules; also the number of clock cycles from reset to the last transfer."""
-    work.mkdir(parents=True, exist_ok=True)
     cases = [_renamed(c, f"v{k}_") for k, c in enumerate(cases)]
     files = {c.top: sources(c.top, list(folders)) for c in cases}
     instances = [bench.instance(next(f for f in files[c.top] if f.stem == c.top).read_text(), c.top, dict(c.params)) for c in cases]
+    work.mkdir(parents=True, exist_ok=True)
     binary = build(bench.text(instances), sorted({f for fs in files.values() for f in fs}), fast)
     for c in cases:
         for name, words in c.mems.items():
             (work / name).write_text(words)
-    job = {"seed": stalls, "patience": patience, "streams": [_job(c, s, i) for c, inst in zip(cases, instances) for s, (i, _) in inst.streams.items()]}
+    streams = [_job(c, s, i) for c, inst in zip(cases, instances) for s, (i, _) in inst.streams.items()]
+    job = {"seed": stalls, "patience": patience, "streams": streams}
     (work / "job.json").write_text(json.dumps(job))
     execute(binary, work, stalls)
     result = json.loads((work / "result.json").read_text())
     names = [(k, s) for k, inst in enumerate(instances) for s in inst.streams]
-    wrong = [f"{cases[k].top} {s}: {abs(m)} beats {'missing' if m > 0 else 'too many'}" for (k, s), m in zip(names, result["missing"]) if m > 0 or m < 0 and not cases[k].surplus]
+    wrong = [f"{cases[k].top} {s}: {abs(m)} beats {'missing' if m > 0 else 'too many'}"
+             for (k, s), m in zip(names, result["missing"]) if m > 0 or m < 0 and not cases[k].surplus]
     if wrong:
         raise UserError(f"after {result['cycles']} cycles {'; '.join(wrong)}")
     out: list[dict[str, list[int]]] = [{} for _ in cases]

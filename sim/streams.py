@@ -77,12 +77,13 @@ async def play(dut):
     for _ in range(RESET_CYCLES):
         await edge
     dut.rst_ni.value = 1
-    cycle, idle, last = 0, 0, 0
-    while idle <= (job["patience"] if any(p.missing > 0 for p in ports) else TAIL_CYCLES):
+    cycle, idle, last, left = 0, 0, 0, sum(p.missing for p in ports)
+    while idle <= (job["patience"] if left else TAIL_CYCLES):  # a beat that nobody wants is no progress
         await edge
         done = int(dut.done_o.value)
         dut.go_i.value = sum(p.step(bool(done >> k & 1)) << k for k, p in enumerate(ports))
-        cycle, idle = cycle + 1, 0 if done else idle + 1
-        last = cycle if done else last
+        cycle, idle = cycle + 1, idle + 1
+        if done and (now := sum(max(p.missing, 0) for p in ports)) != left:
+            left, idle, last = now, 0, cycle
     Path("result.json").write_text(json.dumps({"missing": [p.missing for p in ports], "cycles": last - 1,
-                                               "beats": [getattr(p, "beats", []) if isinstance(p, Sink) else [] for p in ports]}))
+                                               "beats": [p.beats if isinstance(p, Sink) else [] for p in ports]}))
