@@ -121,7 +121,8 @@ def check_shape(b: Builder, result, vals) -> None:
 
 
 def only_output(ep, node: torch.fx.Node, values: dict, name: str) -> str:
-    outs = [n for n in torch.utils._pytree.tree_leaves(node.args[0]) if n is not None]
+    own = set(ep.graph_signature.user_outputs)  # an input that is changed in place is an output of the graph, not of the model
+    outs = [n for n in torch.utils._pytree.tree_leaves(node.args[0]) if getattr(n, "name", None) in own]
     if len(outs) != 1:
         raise UserError(f"{name}: has {len(outs)} outputs; exactly one is supported, wrap the model so that it returns one tensor")
     if not isinstance(values[outs[0].name], str):

@@ -34,7 +34,7 @@ def attempt(model: nn.Module, example: torch.Tensor, name: str) -> torch.export.
     if example.dim() < 1 or not len(example):
         raise UserError(f"{name}: an example of shape {tuple(example.shape)} holds no sample; give at least one, batch axis first")
     weight = next(model.parameters(), None)
-    one = example[:1].to("cpu" if weight is None else weight.device)
+    one = example[:1].clone().to("cpu" if weight is None else weight.device)
     two = torch.cat([one, one])  # a batch of one would be taken for a constant
     x = two if error_of(model, two) is None else one
     if e := error_of(model, x):

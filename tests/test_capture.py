@@ -34,7 +34,7 @@ def same(model: nn.Module, *shape: int, x: torch.Tensor | None = None):
     x = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1)) if x is None else x
     net = capture(shaken(model), x[:1])
     with torch.no_grad():
-        y, z = model(x), net(x)
+        y, z = model(x.clone()), net(x)
     assert y.shape == z.shape
     assert (y - z).abs().max() <= 1e-5 * (1 + y.abs().max())
     return net
@@ -125,6 +125,7 @@ FUNCTIONS = {  # each a line of a forward
     "gelu_tanh of old": (lambda x: 0.5 * x * (1 + torch.tanh(0.7978845608 * (x + 0.044715 * x * x * x))), (4, 5), "function"),
     "gate of another": (lambda x: (x + 1) * x.sigmoid(), (4, 5), "function scale mul"),
     "no grad": (torch.no_grad()(lambda x: x.relu() * 2), (4,), "relu scale"),
+    "in place on the input": (lambda x: x.clone() + F.relu_(x), (4,), "relu add"),
     "in place on a view": (lambda x: (x * 2).view(-1, 2, 2).relu_().add_(1).flatten(1), (4,), "scale reshape relu scale reshape"),
     "upsample": (lambda x: F.interpolate(x, scale_factor=(2, 3), mode="nearest"), (2, 3, 4), "reshape concat concat reshape"),
     "upsample 1d": (lambda x: F.interpolate(x, size=8), (2, 4), "reshape concat reshape"),
