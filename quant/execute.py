@@ -57,7 +57,8 @@ def evaluate(op: Op, t: Ints, types: tuple[Ints, ...], *xs: torch.Tensor, live: 
             m = torch.tensor(mul, device=x.device).view(shape)
             return ops.requant(x.detach().long(), m, shift, zero, lo, hi).to(holder(t))
         case Add():
-            return xs[0].to(holder(t)) + xs[1].to(holder(t))
+            dt = _exact(max(max(-v.lo, v.hi) for v in (t, *types)))  # a narrow sum may have wide terms that cancel
+            return (xs[0].to(dt) + xs[1].to(dt)).to(holder(t))
         case Mul():
             return xs[0].to(holder(t)) * xs[1].to(holder(t))
         case MatMul():
