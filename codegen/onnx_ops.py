@@ -147,9 +147,10 @@ def _conv_by_taps(n: Node, t: Ints, x: Expr) -> Expr:
 
 
 def _maxpool(op: MaxPool, t: Ints, x: Expr) -> Expr:
+    x = _pad(x, ((0, 0), *op.padding), t.lo)  # explicitly: runtimes disagree about uneven padding of pools
     if x.dtype != "int64":
-        return x.emit("MaxPool", kernel_shape=op.kernel, strides=op.stride, pads=[p[i] for i in (0, 1) for p in op.padding])
-    return _fold("Max", _pad(x, ((0, 0), *op.padding), t.lo), _padded_space(t, op.padding), op.kernel, op.stride)
+        return x.emit("MaxPool", kernel_shape=op.kernel, strides=op.stride)
+    return _fold("Max", x, _padded_space(t, op.padding), op.kernel, op.stride)
 
 
 def _fold(fold: str, x: Expr, space, kernel, stride) -> Expr:

@@ -12,10 +12,11 @@ from ir import (Add, Concat, Conv, Dense, Gather, Graph, Input, Ints, Lut, MatMu
 
 MAX_SIZE = 400  # elements of one value
 RANGES = [(0, 255), (-128, 127), (-8, 7), (0, 15), (-1, 1), (0, 1), (-2, 1), (3, 9), (-7, -2), (0, 65535), (-32768, 32767), (-100, 300)]
+WIDE = [(-2**31, 2**31 - 1), (0, 2**32 - 1), (-2**40, 2**40), (2**24, 2**24 + 5), (2**40, 2**40 + 9), (-2**55 - 1, 2**55 + 1)]
 
 
 def graphs(kinds=None, max_ops: int = 8, wide: bool = True):
-    """Strategy of small valid graphs; `kinds` names the ops to use, wide=False keeps weights within 8 bits."""
+    """Strategy of small valid graphs; `kinds` names the ops to use, wide=False keeps inputs within 16 bits and weights within 8."""
     return st.randoms(use_true_random=False).map(lambda r: random_graph(r, kinds, max_ops, wide))
 
 
@@ -37,11 +38,11 @@ def random_graph(r: random.Random, kinds=None, max_ops: int = 8, wide: bool = Tr
     """A graph of up to max_ops random ops (and the requants between them); its output shows several of its values."""
     g, makers = Graph(), [m for k, m in MAKERS.items() if kinds is None or k in kinds]
     for i in range(r.choice((1, 1, 1, 2))):
-        g.add(f"x{i}", Input(Ints(_shape(r), *r.choice(RANGES))))
+        g.add(f"x{i}", Input(Ints(_shape(r), *r.choice(WIDE if wide and r.random() < .1 else RANGES))))
     for i in range(r.randint(1, max_ops)):
         x = g.nodes[r.choice(list(g.nodes)[-3:])].name
         if g.nodes[x].type.bits > 20 and r.random() < .8 and (kinds is None or Requant in kinds):
-            x = _narrow(r, g, x, r.choice(RANGES))
+            x = _narrow(r, g, x, r.choice(WIDE if wide and r.random() < .1 else RANGES))
         made = r.choice(makers)(r, g, x, wide)
         if made is None:
             continue
@@ -77,7 +78,7 @@ def _weights(r, shape, wide: bool) -> np.ndarray:
     return _ints(r, shape, r.choice((1, 2, 4, 8, 8, 8, 12, 20, 30) if wide else (1, 2, 4, 8)))
 
 
-def _requant(r, g, x, wide): return requant_to(r, g.nodes[x].type, r.choice(RANGES)), [x]
+def _requant(r, g, x, wide): return requant_to(r, g.nodes[x].type, r.choice(WIDE if wide and r.random() < .1 else RANGES)), [x]
 
 
 def requant_to(r, t: Ints, bounds: tuple[int, int]) -> Requant:
