@@ -40,7 +40,7 @@ def cases() -> list[tuple[str, dict, int]]:
             dsp_bits = p.get("dsp_bits", 9)
             settle = SETTLE.get(module, lambda p: p)
             out.append((module, settle({k: v for k, v in p.items() if k != "dsp_bits"}), dsp_bits))
-    return list({json.dumps(c, sort_keys=True): c for c in out}.values())
+    return list({key(*c): c for c in out}.values())
 
 
 def each(**choices) -> list[dict]: return [{k: v} for k, vs in choices.items() for v in vs]
@@ -52,47 +52,48 @@ def grid(**choices) -> list[dict]: return [dict(zip(choices, vs)) for vs in iter
 SWEEPS = {  # module -> usual point, changes to it, what mixtures draw from
     "qs_mvu": (
         dict(Groups=1, Rows=32, Cols=144, Pe=4, Simd=4, InWidth=8, InSigned=0, WeightWidth=4, BiasWidth=16, OutWidth=20),
-        grid(Pe=(1, 8), Simd=(1, 8), WeightWidth=(2, 8)) + each(InWidth=(1, 2, 3, 4, 6), WeightWidth=(2, 3, 5, 6, 8))
-        + each(OutWidth=(14, 26, 32), dsp_bits=(2,), Groups=(4,), Rows=(4, 512), Cols=(4, 36, 1152), InSigned=(1,))
-        + [dict(Rows=r, Cols=c, Pe=r, Simd=c, InWidth=a, WeightWidth=w) for r, c, a, w in ((8, 8, 8, 4), (16, 8, 4, 2), (8, 16, 8, 8))],
-        dict(Pe=(1, 2, 4, 8), Simd=(1, 2, 3, 6, 8, 12), InWidth=(2, 4, 8), InSigned=(0, 1), WeightWidth=(2, 3, 4, 5, 6, 8),
+        grid(Pe=(1, 8), Simd=(1, 8), WeightWidth=(2, 8)) + each(InWidth=(1, 4), WeightWidth=(3, 6), OutWidth=(14, 28))
+        + each(dsp_bits=(2,), Cols=(4, 1152)) + [dict(Rows=r, Cols=c, Pe=r, Simd=c, InWidth=a, WeightWidth=w) for r, c, a, w in ((8, 8, 8, 4), (8, 8, 4, 2))],
+        dict(Pe=(1, 2, 4, 8), Simd=(1, 2, 3, 6, 8), InWidth=(2, 4, 8), InSigned=(0, 1), WeightWidth=(2, 3, 4, 5, 6, 8),
              OutWidth=(16, 18, 22, 24), BiasWidth=(8, 12, 18), Rows=(16, 64, 128), Cols=(48, 144, 288), dsp_bits=(9, 9, 9, 4))),
     "qs_vvu": (
         dict(Lanes=4, Blocks=8, Taps=9, InWidth=8, InSigned=0, WeightWidth=4, BiasWidth=12, OutWidth=18),
-        each(Lanes=(1, 2, 8, 16), Blocks=(1, 32), Taps=(25,), InWidth=(2, 4, 6), WeightWidth=(2, 3, 6, 8), OutWidth=(12, 22), dsp_bits=(2,)),
+        each(Lanes=(1, 8), Blocks=(1, 32), InWidth=(4,), WeightWidth=(2, 8), OutWidth=(12, 22), dsp_bits=(2,)),
         dict(Lanes=(1, 2, 4, 8), Blocks=(4, 16), InWidth=(4, 8), InSigned=(0, 1), WeightWidth=(2, 4, 8), OutWidth=(14, 20))),
     "qs_requant": (
-        dict(Lanes=4, Rows=8, Repeat=1, InWidth=20, InSigned=1, OutWidth=8, MulWidth=16, Shift=20, Zero=0, Lo=0, Hi=255),
-        each(Lanes=(1, 2, 8, 16), Rows=(1, 2, 64, 256), InWidth=(10, 14, 17, 18, 24, 30), MulWidth=(4, 8, 12, 17), Shift=(8, 14, 26), Repeat=(49,))
+        dict(Lanes=4, Rows=8, Repeat=1, InWidth=20, InSigned=1, OutWidth=8, MulWidth=15, Shift=20, Zero=0, Lo=0, Hi=255),
+        each(Lanes=(1, 8), Rows=(1, 64), InWidth=(12, 17, 28), MulWidth=(4, 8, 17), Shift=(12, 26), Repeat=(49,))
         + [dict(OutWidth=4, Lo=-8, Hi=7), dict(OutWidth=8, Lo=-128, Hi=127, Zero=-20), dict(OutWidth=2, Lo=0, Hi=3)],
         dict(Lanes=(1, 2, 4, 8), Rows=(1, 4, 16), InWidth=(12, 16, 19, 22), MulWidth=(8, 12, 15, 17), Shift=(12, 16, 18, 22))),
     "qs_window": (
         dict(Lanes=4, Blocks=4, Groups=1, Width=8, PadValue=0, InRows=16, InCols=16, OutRows=16, OutCols=16, KernelRows=3, KernelCols=3,
              StrideRows=1, StrideCols=1, DilateRows=1, DilateCols=1, PadTop=1, PadLeft=1),
-        each(Lanes=(1, 2, 8, 16), Blocks=(1, 16, 64), Width=(1, 2, 4, 6)) + [dict(Groups=4), dict(InRows=28, InCols=28, OutRows=28, OutCols=28),
-        dict(InRows=64, InCols=64, OutRows=64, OutCols=64, Blocks=8), dict(InRows=1, OutRows=1, KernelRows=1, PadTop=0, InCols=64, OutCols=64),
-        dict(KernelRows=5, KernelCols=5, PadTop=2, PadLeft=2), dict(StrideRows=2, StrideCols=2, OutRows=8, OutCols=8),
-        dict(KernelRows=2, KernelCols=2, StrideRows=2, StrideCols=2, PadTop=0, PadLeft=0, OutRows=8, OutCols=8, Groups=4)],
+        each(Lanes=(1, 16), Blocks=(1, 32), Width=(2,), Groups=(4,))
+        + [dict(InRows=64, InCols=64, OutRows=64, Blocks=8), dict(InRows=1, OutRows=1, KernelRows=1, PadTop=0, InCols=64),
+           dict(KernelRows=5, KernelCols=5, PadTop=2, PadLeft=2), dict(StrideRows=2, StrideCols=2, OutRows=8),
+           dict(KernelRows=2, KernelCols=2, StrideRows=2, StrideCols=2, PadTop=0, PadLeft=0, OutRows=8, Groups=4)],
         dict(Lanes=(1, 2, 4, 8), Blocks=(2, 4, 8, 32), Width=(2, 4, 8), InCols=(10, 16, 32))),
-    "qs_fifo": (dict(DataWidth=32, Depth=64), grid(DataWidth=(4, 48), Depth=(2, 16, 128, 600)) + grid(DataWidth=(16,), Depth=(4, 32, 300)), {}),
-    "qs_skid": (dict(DataWidth=16), each(DataWidth=(2, 4, 8, 32, 64, 128)), {}),
-    "qs_dwc": (dict(Width=8, InLanes=1, OutLanes=4), grid(Width=(2, 16), InLanes=(1,), OutLanes=(2, 8)) + grid(Width=(2, 16), InLanes=(2, 8), OutLanes=(1,))
-               + [dict(InLanes=16, OutLanes=4), dict(InLanes=4, OutLanes=16), dict(InLanes=32, OutLanes=1)], {}),
+    "qs_fifo": (dict(DataWidth=16, Depth=64), grid(DataWidth=(4, 48), Depth=(2, 32, 600)), {}),
+    "qs_skid": (dict(DataWidth=16), each(DataWidth=(4, 64)), {}),
+    "qs_dwc": (dict(Width=8, InLanes=1, OutLanes=4),
+               [dict(InLanes=i, OutLanes=o, Width=w) for i, o, w in ((1, 2, 4), (1, 8, 16), (2, 1, 4), (8, 1, 16), (16, 4, 8), (4, 16, 8))], {}),
     "qs_pool": (dict(Lanes=4, Taps=4, InWidth=8, InSigned=0, OutWidth=8, Largest=1),
-                each(Lanes=(1, 2, 8, 16), Taps=(9,)) + [dict(InWidth=4, OutWidth=4), dict(InWidth=2, OutWidth=2)]
-                + [dict(Largest=0, OutWidth=o, Taps=t, Lanes=n) for o, t, n in ((10, 4, 4), (14, 49, 4), (12, 16, 1), (14, 49, 16))], {}),
+                each(Lanes=(1, 16)) + [dict(InWidth=4, OutWidth=4)]
+                + [dict(Largest=0, OutWidth=o, Taps=t, Lanes=n) for o, t, n in ((10, 4, 4), (14, 49, 1), (14, 49, 16))], {}),
     "qs_add": (dict(Lanes=4, AWidth=8, ASigned=1, BWidth=8, BSigned=1, OutWidth=9),
-               each(Lanes=(1, 2, 8, 16)) + [dict(AWidth=a, BWidth=a, OutWidth=a + 1) for a in (2, 4, 12, 16)], {}),
+               [dict(Lanes=n, AWidth=a, BWidth=a, OutWidth=a + 1) for n, a in ((1, 8), (8, 4), (4, 16))], {}),
     "qs_mul": (dict(Lanes=4, AWidth=8, ASigned=1, BWidth=8, BSigned=1, OutWidth=16),
-               each(Lanes=(1, 2, 8)) + [dict(AWidth=a, BWidth=b, OutWidth=a + b) for a, b in ((2, 2), (4, 4), (8, 4), (12, 6), (16, 16))], {}),
-    "qs_lut": (dict(Lanes=1, InWidth=8, OutWidth=8), grid(InWidth=(4, 6, 8), OutWidth=(4, 8)) + each(Lanes=(2, 4, 8)) + [dict(InWidth=10, OutWidth=16)], {}),
-    "qs_gather": (dict(InWidth=6, NumRows=64, RowBeats=4, Lanes=2, OutWidth=8), each(NumRows=(16, 50), RowBeats=(1, 16), Lanes=(1, 8)), {}),
-    "qs_fork": (dict(NumOut=2, Width=32), each(NumOut=(3, 4), Width=(8,)), {}),
-    "qs_reorder": (dict(Width=8, InBeats=64, OutBeats=64), each(Width=(4, 32), InBeats=(16, 256)) + [dict(InBeats=16, OutBeats=16), dict(InBeats=784, OutBeats=784)], {}),
+               each(Lanes=(1,)) + [dict(AWidth=a, BWidth=b, OutWidth=a + b) for a, b in ((4, 4), (8, 4), (12, 6), (16, 16))], {}),
+    "qs_lut": (dict(Lanes=1, InWidth=8, OutWidth=8),
+               grid(InWidth=(4, 6), OutWidth=(4, 8)) + each(Lanes=(4,)) + [dict(InWidth=10, OutWidth=16)], {}),
+    "qs_gather": (dict(InWidth=6, NumRows=64, RowBeats=4, Lanes=2, OutWidth=8), each(NumRows=(16,), RowBeats=(1, 16), Lanes=(8,)), {}),
+    "qs_fork": (dict(NumOut=2, Width=32), each(NumOut=(3, 4)), {}),
+    "qs_reorder": (dict(Width=8, InBeats=64, OutBeats=64),
+                   [dict(Width=w, InBeats=n, OutBeats=n) for w, n in ((32, 64), (8, 16), (4, 784))], {}),
     "qs_matmul": (dict(M=8, K=16, N=8, KLanes=2, Lanes=2, AWidth=8, ASigned=1, BWidth=8, BSigned=1, OutWidth=20),
-                  each(KLanes=(1, 4), Lanes=(1, 4), AWidth=(4,), BWidth=(4,), OutWidth=(24,), M=(32,)) + [dict(K=64, N=32)], {}),
+                  each(KLanes=(1, 4), Lanes=(4,), BWidth=(4,), OutWidth=(24,)) + [dict(K=64, N=32)], {}),
 }
-MIXTURES = {"qs_mvu": 16, "qs_vvu": 6, "qs_requant": 6, "qs_window": 6}
+MIXTURES = {"qs_mvu": 14, "qs_vvu": 5, "qs_requant": 6, "qs_window": 5}
 SETTLE = {
     "qs_window": lambda p: p | {"OutCols": (p["InCols"] + 2 * p["PadLeft"] - p["KernelCols"]) // p["StrideCols"] + 1,
                                 "Depth": min(p["InRows"], p["KernelRows"] + p["StrideRows"]) * p["InCols"] if p["InRows"] > 1
@@ -103,20 +104,18 @@ SETTLE = {
 def run_all(family: str, path: Path) -> list[dict]:
     """Every case measured; those that are in the file already are taken from there."""
     old = {key(r["module"], r["params"], r["dsp_bits"], r["rtl"]): r for r in json.loads(path.read_text())["runs"]} if path.exists() else {}
-    todo = [(m, p, d, rtl_hash(m)) for m, p, d in cases()]
-    runs = []
-    for i, (module, params, dsp_bits, rtl) in enumerate(todo):
-        run = old.get(key(module, params, dsp_bits, rtl))
-        if run is None:
-            start = time.time()
-            found = measure(module, params, family, dsp_bits)
-            run = {"module": module, "params": params, "dsp_bits": dsp_bits, "rtl": rtl, **found, "seconds": round(time.time() - start, 1)}
-            old[key(module, params, dsp_bits, rtl)] = run
-            save(path, family, list(old.values()))
-            print(f"{i + 1}/{len(todo)} {module} {found} {run['seconds']} s", flush=True)
-        runs.append(run)
-    save(path, family, runs)
-    return runs
+    now = {m: rtl_hash(m) for m in SWEEPS}
+    runs = {k: r for k, r in old.items() if r["rtl"] == now[r["module"]]}
+    todo = [c for c in cases() if key(*c, now[c[0]]) not in runs]
+    for i, (module, params, dsp_bits) in enumerate(todo):
+        start = time.time()
+        found = measure(module, params, family, dsp_bits)
+        run = {"module": module, "params": params, "dsp_bits": dsp_bits, "rtl": now[module], **found, "seconds": round(time.time() - start, 1)}
+        runs[key(module, params, dsp_bits, now[module])] = run
+        save(path, family, list(runs.values()))
+        print(f"{i + 1}/{len(todo)} {module} {found} {run['seconds']} s", flush=True)
+    save(path, family, list(runs.values()))
+    return list(runs.values())
 
 
 def key(*parts) -> str: return json.dumps(parts, sort_keys=True)
@@ -160,7 +159,8 @@ def main() -> None:
             p = parts(name, r["params"], args.family, r["dsp_bits"])
             print(f"{name} {r['params']}: {r['dsp']} DSP and {r['bram']} BRAM, predicted {p.dsp} and {p.bram}")
         (lut, lut_error), (ff, ff_error) = fit(mine, args.family, "lut"), fit(mine, args.family, "ff")
-        modules[name] = {"lut": lut, "ff": ff, "error": {"lut": lut_error, "ff": ff_error, "dsp_bram_wrong": len(wrong)}, "runs": len(mine), "rtl": mine[0]["rtl"]}
+        modules[name] = {"lut": lut, "ff": ff, "error": {"lut": lut_error, "ff": ff_error, "dsp_bram_wrong": len(wrong)},
+                         "runs": len(mine), "rtl": mine[0]["rtl"]}
         print(f"{name:12} {len(mine):3} runs  LUT {lut_error}  FF {ff_error}  {lut}")
     for free in ("qs_resize", "qs_drain"):
         modules[free] = {"lut": {}, "ff": {}, "error": {}, "runs": 0, "rtl": rtl_hash(free)}

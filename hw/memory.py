@@ -17,8 +17,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a memory of one read and one write port becomes: cells of block RAM, cells of LUT RAM, bits of read-only
-    logic, and inputs of the multiplexers behind the cells (0 where one cell is deep enough)."""
+    """What a memory of one read and at most one write port becomes.
+
+    Cells of block RAM, cells of LUT RAM, bits of a table in logic, and inputs of the multiplexers behind the cells (0 where
+    one cell is deep enough).
+    """
     bram: int = 0
     lutram: int = 0
     rom_bits: int = 0
@@ -32,8 +35,8 @@ LUTRAMS = {"ecp5": Block(4, (4,), 4)}
 
 
 def place(depth: int, width: int, writable: bool, family: str) -> Memory:
-    """Where a memory of `depth` words of `width` bits goes."""
-    if depth == 1 and not writable:
+    """Where a memory of `depth` words of `width` bits goes; a single word is no memory."""
+    if depth == 1:
         return Memory()
     found = []
     block, small = BLOCKS[family], LUTRAMS.get(family)

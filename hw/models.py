@@ -3,6 +3,7 @@
 Multipliers and block RAMs are counted; LUTs and flip-flops are sums of a few terms that follow from the structure of the
 module, each times a constant that was measured with Yosys (benchmarks/fit_hw_cost.py -> hw/data/<family>.json).
 """
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -77,49 +78,57 @@ def counter(out: Parts, *sizes: int) -> None:
     out.add("ff", counter=bits)
 
 
+def distinct(width: int, depth: int) -> float:
+    """Columns of a random table that no other column equals and that are not constant, as expected: Yosys merges the rest."""
+    patterns = 2.0 ** min(depth, 60)
+    return (patterns - 2) * -math.expm1(width * math.log1p(-1 / patterns))
+
+
 def memory(out: Parts, p: Params, depth: int, width: int, writable: bool, rom: str = "", registered: int = 1) -> Memory:
     """A memory with `registered` words of output registers, of which a block RAM has the first."""
     m = place(depth, width, writable, p.family)
     out.bram += m.bram
-    out.add("lut", rom_bits=m.rom_bits, lutram=m.lutram, memory_mux=m.mux)
-    constant = depth == 1 and not writable
-    out.add("ff", memory_out=0 if constant else width * (registered - (m.bram > 0)), memory_mux=log2(m.mux // width + 1) if m.mux and m.bram else 0)
+    columns = distinct(width, depth) if m.rom_bits else width
+    out.add("lut", rom=columns * max(1, depth / 16) if m.rom_bits else 0, lutram=m.lutram, memory_mux=m.mux)
+    alone = writable if depth == 1 else -(m.bram > 0)  # a single word is a register, or a constant
+    out.add("ff", memory_out=0 if depth == 1 and not writable else columns * (registered + alone),
+            memory_mux=log2(m.mux // width + 1) if m.mux and m.bram else 0)
     if rom:
         out.roms[rom] = (depth, width)
     return m
 
 
-def product(out: Parts, p: Params, count: int, a: int, b: int, constant: bool = False) -> None:
-    """`count` products of a-bit by b-bit operands, the sign included: rows of adders, or multiplier blocks."""
-    a, b = max(a, b), min(a, b)
-    if constant:
-        out.add("lut", constant_rows=count * (b - 1) * pairs(a + 1))
-    elif b < p.dsp_bits:
-        out.add("lut", rows=count * (b - 1) * pairs(a + 1), row0=count * a)
+def product(out: Parts, p: Params, count: int, a: int, a_signed: int, b: int, b_signed: int, constant: bool = False) -> int:
+    """`count` products of an a-bit and a b-bit operand: rows of adders (hw/data/arith.v) or multiplier blocks; the width of one."""
+    rows, other = (a, b + (not b_signed)) if a < b else (b, a + (not a_signed))
+    if rows < p.dsp_bits and constant:
+        out.add("lut", constant_rows=count * (rows - 1) * pairs(other + 1))
+    elif rows < p.dsp_bits:
+        out.add("lut", rows=count * (rows - 1) * pairs(other + 1), row0=count * other)
     else:
-        tiles = _tiles(a) * _tiles(b)
+        tiles = _tiles(a + (not a_signed)) * _tiles(b + (not b_signed))
         out.dsp += count * tiles
         out.add("lut", tiles=count * (tiles - 1) * (a + b))
+    return a + (not a_signed) + b + (not b_signed)
 
 
 def _tiles(width: int) -> int:
-    """18-bit multiplier blocks side by side; all but the last give 17 bits of a signed operand."""
-    return 1 if width <= 18 else -(-(width - 1) // 17)
+    """18-bit multiplier blocks side by side, 17 bits of a signed operand each; up to 2 bits that are left over go into LUTs."""
+    return max(1, -(-(width - 2) // 17))
 
 
 @model("qs_mvu")
 def _mvu(out: Parts, p: Params) -> None:
     lanes, turns, beats = p.Pe * p.Simd, p.Rows // p.Pe, p.Cols // p.Simd
     words = p.Groups * turns * beats
-    prod = p.InWidth + (not p.InSigned) + p.WeightWidth
+    prod = p.InWidth + p.WeightWidth
     memory(out, p, words, lanes * p.WeightWidth, False, "WeightFile")
     memory(out, p, p.Groups * turns, p.Pe * p.BiasWidth, False, "BiasFile", 2)
-    product(out, p, lanes, p.InWidth + (not p.InSigned), p.WeightWidth, words == 1)
-    sums = [min(p.OutWidth, prod + k) for k in range(1, p.Simd)]
-    out.add("lut", adders=p.Pe * sum(map(pairs, sums)), accumulators=p.Pe * pairs(p.OutWidth), first=p.Pe * p.OutWidth * (beats > 1))
-    out.add("ff", x=p.Simd * p.InWidth, dot=p.Pe * (sums[-1] if sums else min(prod, p.OutWidth)),
-            accumulators=p.Pe * p.OutWidth * (1 + (beats > 1)))
-    counter(out, turns, beats, words, p.Groups * turns)
+    wide = product(out, p, lanes, p.InWidth, p.InSigned, p.WeightWidth, 1, words == 1)
+    out.add("lut", adders=p.Pe * sum(pairs(min(p.OutWidth, wide + k)) for k in range(1, p.Simd)), accumulators=p.Pe * pairs(p.OutWidth), first=p.Pe * p.OutWidth)
+    out.add("ff", x=p.Simd * p.InWidth, dot=p.Pe * min(p.OutWidth, prod + p.Simd - 1),
+            accumulators=2 * p.Pe * p.OutWidth)
+    counter(out, turns, beats, words, p.Groups * turns if p.Groups > 1 else 1)
     if turns > 1:
         memory(out, p, beats, p.Simd * p.InWidth, True)
         out.add("lut", replay=p.Simd * p.InWidth)
@@ -128,10 +137,10 @@ def _mvu(out: Parts, p: Params) -> None:
 @model("qs_vvu")
 def _vvu(out: Parts, p: Params) -> None:
     words = p.Blocks * p.Taps
-    prod = p.InWidth + (not p.InSigned) + p.WeightWidth
+    prod = p.InWidth + p.WeightWidth
     memory(out, p, words, p.Lanes * p.WeightWidth, False, "WeightFile")
     memory(out, p, p.Blocks, p.Lanes * p.BiasWidth, False, "BiasFile", 2)
-    product(out, p, p.Lanes, p.InWidth + (not p.InSigned), p.WeightWidth, words == 1)
+    product(out, p, p.Lanes, p.InWidth, p.InSigned, p.WeightWidth, 1, words == 1)
     out.add("lut", accumulators=p.Lanes * pairs(p.OutWidth), first=p.Lanes * p.OutWidth)
     out.add("ff", x=p.Lanes * p.InWidth, dot=p.Lanes * prod, accumulators=2 * p.Lanes * p.OutWidth)
     counter(out, p.Taps, p.Blocks, words)
@@ -139,12 +148,11 @@ def _vvu(out: Parts, p: Params) -> None:
 
 @model("qs_requant")
 def _requant(out: Parts, p: Params) -> None:
-    a = p.InWidth + (not p.InSigned)
-    prod = a + p.MulWidth
+    prod = p.InWidth + (not p.InSigned) + p.MulWidth
     total = max(prod, p.Shift + 1) + 1
     rounded = total - p.Shift
     memory(out, p, p.Rows, p.Lanes * p.MulWidth, False, "MulFile")
-    product(out, p, p.Lanes, a, p.MulWidth + 1, p.Rows == 1)
+    product(out, p, p.Lanes, p.InWidth, p.InSigned, p.MulWidth, 0, p.Rows == 1)
     out.add("lut", rounding=p.Lanes * pairs(total), bounds=p.Lanes * 2 * pairs(rounded), result=p.Lanes * p.OutWidth)
     out.add("ff", x=p.Lanes * p.InWidth, product=p.Lanes * prod, result=p.Lanes * p.OutWidth)
     counter(out, p.Rows, p.Repeat)
@@ -196,7 +204,7 @@ def _add(out: Parts, p: Params) -> None:
 
 @model("qs_mul")
 def _mul(out: Parts, p: Params) -> None:
-    product(out, p, p.Lanes, p.AWidth + (not p.ASigned), p.BWidth + (not p.BSigned))
+    product(out, p, p.Lanes, p.AWidth, p.ASigned, p.BWidth, p.BSigned)
     out.add("ff", width=p.Lanes * (p.OutWidth + p.AWidth + p.BWidth))
 
 
@@ -233,13 +241,13 @@ def _reorder(out: Parts, p: Params) -> None:
 
 @model("qs_matmul")
 def _matmul(out: Parts, p: Params) -> None:
-    prod = p.AWidth + (not p.ASigned) + p.BWidth + (not p.BSigned)
     beats, blocks = p.K // p.KLanes, p.N // p.Lanes
     memory(out, p, 2 << log2(beats), p.KLanes * p.AWidth, True)
     for _ in range(p.KLanes):
         memory(out, p, 2 << log2(beats * blocks), p.Lanes * p.BWidth, True)
-    product(out, p, p.Lanes * p.KLanes, p.AWidth + (not p.ASigned), p.BWidth + (not p.BSigned))
-    out.add("lut", adders=p.Lanes * sum(pairs(min(p.OutWidth, prod + k)) for k in range(1, p.KLanes)), accumulators=p.Lanes * pairs(p.OutWidth))
+    wide = product(out, p, p.Lanes * p.KLanes, p.AWidth, p.ASigned, p.BWidth, p.BSigned)
+    out.add("lut", adders=p.Lanes * sum(pairs(min(p.OutWidth, wide + k)) for k in range(1, p.KLanes)),
+            accumulators=p.Lanes * pairs(p.OutWidth))
     out.add("ff", accumulators=3 * p.Lanes * p.OutWidth)
     counter(out, p.M, blocks, beats, beats * blocks, *[beats * blocks] * p.KLanes)
 

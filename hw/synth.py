@@ -93,7 +93,8 @@ def _yosys(work: Path, top: str, timeout_s: float) -> None:
     try:
         r = subprocess.run([*_command(), "-q", "-s", "run.ys"], cwd=work, capture_output=True, text=True, timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        raise UserError(f"synthesis of {top} took more than {timeout_s:g} s and was stopped; allow more time or fold the design more") from None
+        raise UserError(f"synthesis of {top} took more than {timeout_s:g} s and was stopped; "
+                        "allow more time or fold the design more") from None
     if not (work / "stat.json").is_file():  # the console may be lost once ABC has run, the file is what counts
         errors = [line.strip() for line in (r.stderr + r.stdout).splitlines() if "ERROR" in line]
         raise UserError(f"synthesis of {top} failed: {errors[0] if errors else f'Yosys ended with {r.returncode} and no report'}")
@@ -105,4 +106,4 @@ def _cells(path: Path) -> dict[str, int]:
 
 
 def _value(v: int | str) -> str:
-    return f'"{v}"' if isinstance(v, str) else str(int(v)) if v >= 0 else f"32'd{int(v) & 0xffffffff}"
+    return f'"{v}"' if isinstance(v, str) else f"64'd{int(v) & (1 << 64) - 1}"  # chparam reads no sign; the declared type cuts it

@@ -33,6 +33,7 @@ module qs_map_sub (A, B, Y);
 endmodule
 
 // A row for each bit of B, from the lowest: half the sum so far, plus A where the bit is set (minus A for a sign bit).
+// An operand whose sign bit is known to be 0 (an unsigned one, extended) has a row less, so it is B if that makes it shorter.
 (* techmap_celltype = "$mul" *)
 module qs_map_mul (A, B, Y);
   parameter A_SIGNED = 0;
@@ -40,31 +41,38 @@ module qs_map_mul (A, B, Y);
   parameter A_WIDTH = 1;
   parameter B_WIDTH = 1;
   parameter Y_WIDTH = 1;
+  parameter _TECHMAP_CONSTMSK_A_ = 0;
+  parameter _TECHMAP_CONSTVAL_A_ = 0;
+  parameter _TECHMAP_CONSTMSK_B_ = 0;
+  parameter _TECHMAP_CONSTVAL_B_ = 0;
   (* force_downto *) input [A_WIDTH-1:0] A;
   (* force_downto *) input [B_WIDTH-1:0] B;
   (* force_downto *) output [Y_WIDTH-1:0] Y;
   localparam SIGNED = A_SIGNED && B_SIGNED;
+  localparam A_PLUS = SIGNED && A_WIDTH > 1 && _TECHMAP_CONSTMSK_A_[A_WIDTH-1] && !_TECHMAP_CONSTVAL_A_[A_WIDTH-1];
+  localparam B_PLUS = SIGNED && B_WIDTH > 1 && _TECHMAP_CONSTMSK_B_[B_WIDTH-1] && !_TECHMAP_CONSTVAL_B_[B_WIDTH-1];
+  localparam ROWS = B_WIDTH - B_PLUS;
   localparam W = A_WIDTH + 1;
   genvar k;
   generate
-    if (A_WIDTH < B_WIDTH) begin
+    if (A_WIDTH - A_PLUS < ROWS) begin
       \$mul #(.A_SIGNED(B_SIGNED), .B_SIGNED(A_SIGNED), .A_WIDTH(B_WIDTH), .B_WIDTH(A_WIDTH), .Y_WIDTH(Y_WIDTH))
         _TECHMAP_REPLACE_ (.A(B), .B(A), .Y(Y));
-    end else if (B_WIDTH >= `DSP_BITS || SIGNED && B_WIDTH == 1) begin
+    end else if (ROWS >= `DSP_BITS || SIGNED && B_WIDTH == 1) begin
       wire _TECHMAP_FAIL_ = 1;
     end else begin
       wire [W-1:0] a = {SIGNED && A[A_WIDTH-1], A};
-      wire [B_WIDTH*W-1:0] t;
-      wire [A_WIDTH+B_WIDTH-1:0] p;
+      wire [ROWS*W-1:0] t;
+      wire [W+ROWS-2:0] p;
       assign t[0+:W] = B[0] ? a : {W{1'b0}};
-      for (k = 1; k < B_WIDTH; k = k + 1) begin : row
+      for (k = 1; k < ROWS; k = k + 1) begin : row
         qs_row #(.W(W), .SUB(SIGNED && k == B_WIDTH - 1))
           add (.A({SIGNED && t[k*W-1], t[k*W-1:(k-1)*W+1]}), .B(a), .ON(B[k]), .Y(t[k*W+:W]));
         assign p[k-1] = t[(k-1)*W];
       end
-      assign p[A_WIDTH+B_WIDTH-1:B_WIDTH-1] = t[(B_WIDTH-1)*W+:W];
-      if (Y_WIDTH > A_WIDTH + B_WIDTH)
-        assign Y = {{(Y_WIDTH-A_WIDTH-B_WIDTH){SIGNED && p[A_WIDTH+B_WIDTH-1]}}, p};
+      assign p[W+ROWS-2:ROWS-1] = t[(ROWS-1)*W+:W];
+      if (Y_WIDTH > W + ROWS - 1)
+        assign Y = {{(Y_WIDTH-W-ROWS+1){SIGNED && p[W+ROWS-2]}}, p};
       else
         assign Y = p[Y_WIDTH-1:0];
     end

@@ -1,0 +1,128 @@
+"""Hardware cost of a graph's nodes, from the netlist that the generator would write and the constants that were measured."""
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+from ir import Dense, Graph, Lut, Node, Requant, UserError, store
+
+from .build import build
+from .choose import Choice
+from .flow import Flow, Folding, Take, depthwise, flows, legal
+from .models import predict
+from .netlist import Instance, Netlist
+from .rules import Rule, lower
+from .schedule import cycles, pace
+from .targets import DSP_BITS, FAMILIES, Target, fpga
+
+DATA = Path(__file__).parent / "data"
+RESOURCES = ("lut", "ff", "dsp", "bram")
+
+
+@functools.cache
+def constants(family: str) -> dict:
+    """What was measured for a family, with the `hash` of its file.  UserError: nothing was."""
+    path = DATA / f"{family}.json"
+    if not path.exists():
+        measured = ", ".join(f for f in FAMILIES if (DATA / f"{f}.json").exists())
+        raise UserError(f"no hardware costs were measured for family {family!r} (there are some for: {measured}); "
+                        f"measure them with benchmarks/fit_hw_cost.py --family {family}")
+    body = store.load_json(path, "hw-costs")
+    return body | {"hash": store.digest("hw-costs", store.canonical(body))}
+
+
+def graph_costs(g: Graph, folding: Folding | None = None, target: Target | str | None = None) -> dict[str, dict[str, float]]:
+    """Node -> {"lut", "ff", "dsp", "bram", "cycles"}: predicted resources with this folding, and cycles a frame.
+
+    Converters, buffers and forks count to the node whose name theirs begins with.  The streams' AXI shells are left out.
+    """
+    t = fpga(target)
+    out = {n: dict.fromkeys(RESOURCES, 0.0) | {"cycles": c} for n, c in cycles(g, folding).items()}
+    plain = Netlist()
+    owners = {plain.unique("u_" + n): n for n in g.nodes}
+    for i in build(g, folding).instances:
+        prefixes = [o for o in owners if i.name.startswith(o)]
+        if prefixes:
+            add(out[owners[max(prefixes, key=len)]], _predict(i, t))
+    return out
+
+
+def total(costs: dict[str, dict[str, float]]) -> dict[str, float]:
+    """Resources of all nodes together, and the cycles of the slowest."""
+    return {r: sum(c[r] for c in costs.values()) for r in RESOURCES} | {"cycles": max((c["cycles"] for c in costs.values()), default=0)}
+
+
+def choices(g: Graph, n: Node, target: Target, plan: dict[str, Flow] | None = None, max_cycles: int | None = None) -> list[Choice]:
+    """Every legal folding of a node that keeps within `max_cycles`, with its cycles and costs; [] for a node without foldings.
+
+    Costs include the requants and tables that follow at the node's pace, but no lane converters: those depend on the
+    neighbour's choice too.  With `max_cycles` only the foldings that no smaller one matches are given.
+    """
+    plan = plan or flows(g)
+    found = [(f, pace(g, n, {n.name: _flow(n, plan, *f)})) for f in legal(g, n.name)]
+    if max_cycles is not None:
+        found = [(f, c) for f, c in found if c <= max_cycles] or [min(found, key=lambda e: e[1])] if found else []
+        found = [(f, c) for f, c in found if not any(h != f and h[0] <= f[0] and h[1] <= f[1] for h, _ in found)]
+    behind = functools.cache(lambda lanes: _sum(_followers(g, n, plan, lanes), target))
+    return [Choice(f, c, add(_sum(_instances(g, n, plan, *f), target), behind(f[0]))) for f, c in found]
+
+
+def followers(g: Graph, n: Node) -> list[Node]:
+    """The requants and tables that take what the node gives, at its lanes."""
+    direct = [g.nodes[u] for u in g.users()[n.name] if isinstance(g.nodes[u].op, (Requant, Lut))]
+    return [f for d in direct for f in (d, *followers(g, d))]
+
+
+def add(a: dict[str, float], b: dict[str, float]) -> dict[str, float]:
+    """a += b, resource by resource."""
+    for r in RESOURCES:
+        a[r] += b[r]
+    return a
+
+
+class _Sketch(Netlist):
+    """A netlist that keeps no memory contents."""
+
+    def mem(self, name: str, values, width: int) -> str: return self.unique(name)
+
+
+def _flow(n: Node, plan: dict[str, Flow], pe: int, simd: int) -> Flow:
+    """The node's flow with this folding; arguments arrive in the lanes that it asks for."""
+    takes = plan[n.name].takes
+    match type(n.op).__name__:
+        case "Dense" | "Conv":
+            lanes = (pe if depthwise(n.op) else simd,)
+        case "MatMul":
+            lanes = (simd, pe)
+        case "Gather":
+            lanes = (1,)
+        case _:
+            lanes = (pe,) * len(takes)
+    return Flow(plan[n.name].order, pe, tuple(Take(k) for k in lanes))
+
+
+def _instances(g: Graph, n: Node, plan: dict[str, Flow], pe: int, simd: int) -> Iterator[Instance]:
+    net, flow = _Sketch(), _flow(n, plan, pe, simd)
+    types = [g.nodes[a].type for a in n.args]
+    args = [net.stream(f"arg{k}", take.lanes, t.bits, t.signed, t.size) for k, (t, take) in enumerate(zip(types, flow.takes))]
+    if isinstance(n.op, Dense):
+        beats, turns = n.op.weight.shape[1] // simd, len(n.op.weight) // pe
+        net.add(*(("qs_fifo", "fifo", {"DataWidth": args[0].bits, "Depth": beats}) if turns > 1 and beats > 1 else
+                  ("qs_skid", "skid", {"DataWidth": args[0].bits})), {}, {})
+    lower(Rule(net, n, types, [plan[a] for a in n.args], flow, args))
+    yield from net.instances
+
+
+def _followers(g: Graph, n: Node, plan: dict[str, Flow], lanes: int) -> Iterator[Instance]:
+    for f in followers(g, n):
+        net, t = _Sketch(), g.nodes[f.args[0]].type
+        s = net.stream("arg", lanes, t.bits, t.signed, t.size)
+        lower(Rule(net, f, [t], [plan[f.args[0]]], Flow(plan[f.name].order, lanes, (Take(lanes),)), [s]))
+        yield from net.instances
+
+
+def _sum(instances, t: Target) -> dict[str, float]:
+    return functools.reduce(add, (_predict(i, t) for i in instances), dict.fromkeys(RESOURCES, 0.0))
+
+
+def _predict(i: Instance, t: Target) -> dict[str, float]:
+    return predict(i.module, i.params, constants(t.family), t.dsp_bits or DSP_BITS)
