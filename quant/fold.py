@@ -170,7 +170,7 @@ def layer_after_transpose(p: Step, s: Step, steps) -> list[Step] | None:
 def along(s: Step, axis: int, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor] | None:
     """(factor, shift) of a scale for each index of `axis` of `shape`, in float64; None if it varies along another axis."""
     w, b = s.weight.double(), s.bias.double()
-    if s.attrs["axis"] == axis:
+    if s.attrs["axis"] == axis and len(w) == shape[axis]:
         return w, b
     if (w == w[0]).all() and (b == b[0]).all():
         return w[:1].expand(shape[axis]), b[:1].expand(shape[axis])

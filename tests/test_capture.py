@@ -83,6 +83,7 @@ MODULES = {  # one line a case: module, shape of a sample, kinds of the steps af
     "bn bn relu": (lambda: nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2), nn.ReLU()), (2, 5, 5), "scale relu"),
     "bn linear": (lambda: nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 4, bias=False)), (6,), "linear"),
     "bn over view": (lambda: nn.Sequential(nn.Linear(6, 8), nn.Unflatten(1, (8, 1)), nn.BatchNorm1d(8)), (6,), "linear reshape"),
+    "scalar over view": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), Fn(lambda x: x * 3)), (2, 5, 5), "conv reshape"),
     "tokens": (lambda: nn.Sequential(nn.Linear(6, 8), nn.GELU("tanh"), nn.Linear(8, 2)), (5, 6), "linear function linear"),
     "dropout": (lambda: nn.Sequential(nn.Dropout(), nn.Linear(3, 2), nn.Identity(), nn.Dropout2d()), (3,), "linear"),
     "relu6": (lambda: nn.Sequential(nn.ReLU6(), nn.Hardtanh(-2, 1)), (9,), "clip clip"),
