@@ -31,10 +31,10 @@ def check(op: Op, types: Sequence[Ints], xs: Sequence[np.ndarray], top: str, par
     return Check(Case(top, params, inputs, {"m": len(want)}, mems or {}), {"m": want})
 
 
-def agree(checks: Sequence[Check], work: Path, seeds: Sequence[int | None] = SEEDS) -> None:
+def agree(checks: Sequence[Check], work: Path, seeds: Sequence[int | None] = SEEDS, **options) -> None:
     """All modules side by side in one build, once for each seed of stalls: every beat is the one wanted."""
     for seed in seeds:
-        got = run_modules([c.case for c in checks], work, seed)
+        got = run_modules([c.case for c in checks], work, seed, **options)
         for k, (c, g) in enumerate(zip(checks, got)):
             for s, want in c.want.items():
                 bad = [i for i, (a, b) in enumerate(zip(g[s], want)) if a != b]
