@@ -6,42 +6,26 @@ the sum of the damages of its layers.  We differ: any number of budgets at once,
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
+
+import numpy as np
 
 from ir import Plan, Table, UserError
 
 from .budgets import TOLERANCE, bound, combines_by_max, total, within
-from .solve import Choices
-
-RESOLUTION = 1e3  # coefficients reach up to this, so that a solver's absolute tolerance of 1e-6 is 1e-9 of a budget
-SEARCH_AGAIN = 1e-3  # an optimum this far below the largest coefficient was found with too coarse a ruler
-
-
-@dataclass(frozen=True)
-class Column:
-    """An option for a group of tied layers: damage above the group's best, cost above the group's cheapest, by resource."""
-    option: str
-    regret: float
-    excess: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Layers that get the same option."""
-    layers: tuple[str, ...]
-    columns: tuple[Column, ...]
-
+from .exact import choose
+from .solve import Columns, ready
 
 def allocate(damage: Table | Sequence[tuple[Table, float]], costs: Mapping[str, Table] | None = None,
              budgets: Mapping[str, float | str] | None = None, *, ties: Iterable[Sequence[str]] = (),
              fixed: Mapping[str, str] | None = None, reference: str | None = None, solver: str = "highs",
-             time_limit: float = 60.0, gap: float = 1e-6) -> Plan:
+             time_limit: float = 60.0, gap: float = 1e-4) -> Plan:
     """The plan of least total damage within all budgets.
 
     damage: one table, or (table, weight) pairs; of several, each is first divided by its largest possible total.
     budgets: {resource: number, or "25%" of the plan with option `reference` everywhere (None: of the dearest plan)}.
-    ties: layers that must get the same option; fixed: {layer: option}; time_limit in seconds; gap is relative.
+    ties: layers that must get the same option; fixed: {layer: option}; time_limit in seconds.
+    gap: how far, relatively, the plan may be proven above the least possible damage; 0 proves it the best.
     UserError: unknown names, no plan fits, or none was found in time.
     """
     start = time.monotonic()
@@ -56,13 +40,13 @@ def allocate(damage: Table | Sequence[tuple[Table, float]], costs: Mapping[str, 
     sums = [r for r in most if not combines_by_max(costs[r])]
     least = {r: _least(menus, costs[r]) for r in sums}
     _each_alone(least, most)
-    groups = [_group(layers, options, score, [costs[r] for r in sums]) for layers, options in menus.items()]
-    room = [most[r] + TOLERANCE * abs(most[r]) - least[r] for r in sums]
-    best, status, reached = _best(groups, room, solver, start + time_limit, gap)
-    if best is None:
-        raise UserError(f"no plan fits the budgets {_text(most)} together, though each can be met alone "
-                        f"(smallest possible: {_text(least, '=')}); raise one of them")
-    options = {layer: column.option for group, column in zip(groups, best, strict=True) for layer in group.layers}
+    columns = _columns(menus, score, [costs[r] for r in sums])
+    room = np.array([most[r] + TOLERANCE * abs(most[r]) - least[r] for r in sums])
+    ready(solver)
+    found = choose(columns, room, solver, time_limit - (time.monotonic() - start), gap)
+    if found.chosen is None:
+        raise _none_found(found.status, solver, time_limit, most, least)
+    options = {layer: menu[k] for (layers, menu), k in zip(menus.items(), columns.option[found.chosen], strict=True) for layer in layers}
     options = {layer: options[layer] for layer in score}
     paid = {r: total(t, options) for r, t in costs.items() if all(options[k] in t.rows.get(k, ()) for k in options)}
     if over := [r for r in most if not within(paid[r], most[r])]:
@@ -70,8 +54,8 @@ def allocate(damage: Table | Sequence[tuple[Table, float]], costs: Mapping[str, 
     return Plan(options, {t.name: total(t, options) for t, _ in weighted}, paid, most,
                 target=next((str(costs[r].about["target"]) for r in most if "target" in costs[r].about), ""),
                 model=str(weighted[0][0].about.get("model", "")),
-                why={"solver": solver, "status": status, "objective": math.fsum(score[k][o] for k, o in options.items()),
-                     "gap": reached, "seconds": round(time.monotonic() - start, 3), "pulp": version("pulp"),
+                why={"solver": solver, "status": found.status, "objective": math.fsum(score[k][o] for k, o in options.items()),
+                     "gap": found.gap, "seconds": round(time.monotonic() - start, 3), "pulp": version("pulp"),
                      "weights": {t.name: w for t, w in weighted}, "ties": ties, "fixed": fixed})
 
 
@@ -151,45 +135,25 @@ def _each_alone(least: dict[str, float], most: dict[str, float]) -> None:
                         "with these options, ties and fixed layers; raise the budget or offer cheaper options")
 
 
-def _group(layers: tuple[str, ...], options: list[str], score: dict, costs: list[Table]) -> Group:
-    damage = {o: math.fsum(score[k][o] for k in layers) for o in options}
-    cost = [{o: math.fsum(t.rows[k][o] for k in layers) for o in options} for t in costs]
-    best, cheapest = min(damage.values()), [min(c.values()) for c in cost]
-    return Group(layers, tuple(Column(o, damage[o] - best, tuple(c[o] - m for c, m in zip(cost, cheapest))) for o in options))
+def _columns(menus: dict, score: dict, costs: list[Table]) -> Columns:
+    group, option, regret, excess = [], [], [], []
+    for g, (layers, options) in enumerate(menus.items()):
+        damage = [math.fsum(score[k][o] for k in layers) for o in options]
+        paid = [[math.fsum(t.rows[k][o] for k in layers) for t in costs] for o in options]
+        best, cheapest = min(damage), [min(column) for column in zip(*paid)]
+        for k, (d, cost) in enumerate(zip(damage, paid)):
+            group.append(g)
+            option.append(k)
+            regret.append(d - best)
+            excess.append([c - least for c, least in zip(cost, cheapest)])
+    return Columns(np.array(group), np.array(option), np.array(regret), np.array(excess).reshape(len(group), len(costs)))
 
 
-def _best(groups: list[Group], room: list[float], solver: str, deadline: float, gap: float):
-    """(column of each group or None, status, gap reached).
-
-    Damages may span twelve decades, solvers compare with absolute tolerances: so once a plan is known, every option whose own
-    regret exceeds the plan's is dropped (it is in no better plan), and the search is repeated with a finer ruler.
-    """
-    upper = math.inf
-    while True:
-        columns = [[c for c in g.columns if c.regret <= upper and all(e <= r for e, r in zip(c.excess, room))] for g in groups]
-        if not all(columns):
-            return None, "infeasible", 0.0
-        ruler = max(c.regret for cs in columns for c in cs) or 1.0
-        choices = Choices([[c.regret / ruler * RESOLUTION for c in cs] for cs in columns],
-                          [[[c.excess[i] / r * RESOLUTION for c in cs] for cs in columns] for i, r in enumerate(room) if r > 0],
-                          [RESOLUTION for r in room if r > 0])
-        answer = choices.solve(solver, max(0.1, deadline - time.monotonic()), gap)
-        while answer.choice and not _fits(best := [cs[k] for cs, k in zip(columns, answer.choice)], room):
-            choices.forbid(answer.choice)
-            answer = choices.solve(solver, max(0.1, deadline - time.monotonic()), gap)
-        if answer.choice is None:
-            return None, "infeasible", 0.0
-        regret = math.fsum(c.regret for c in best)
-        if answer.timed_out:
-            value = regret / ruler * RESOLUTION
-            return best, "time limit", max(0.0, (value - answer.bound) / value) if value else 0.0
-        if regret == 0 or regret >= SEARCH_AGAIN * ruler:
-            return best, "optimal", gap
-        upper = regret * (1 + TOLERANCE)
-
-
-def _fits(columns: list[Column], room: list[float]) -> bool:
-    return all(math.fsum(c.excess[i] for c in columns) <= r * (1 + TOLERANCE) for i, r in enumerate(room))
+def _none_found(status: str, solver: str, time_limit: float, most: dict, least: dict) -> UserError:
+    if status == "time limit":
+        return UserError(f"{solver} found no plan within {time_limit:g} s; give it more time, looser budgets or fewer options")
+    return UserError(f"no plan fits the budgets {_text(most)} together, though each can be met alone "
+                     f"(smallest possible: {_text(least, '=')}); raise one of them")
 
 
 def _text(numbers: dict[str, float], sign: str = "<=") -> str: return ", ".join(f"{r}{sign}{v:g}" for r, v in numbers.items())

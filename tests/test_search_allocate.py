@@ -49,7 +49,7 @@ def instances(draw):
     return damage, costs, budgets, ties, fixed
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(instances())
 def test_equals_brute_force(case):
     damage, costs, budgets, ties, fixed = case
@@ -168,6 +168,6 @@ def test_time_runs_out(solver):
     budgets = {r: "62%" for r in costs}
     plan = allocate(damage, costs, budgets, solver=solver, gap=0, time_limit=4)
     assert plan.why["status"] == "time limit" and 0 < plan.why["gap"] < 0.2
-    with pytest.raises(UserError, match="found no plan within 0.1 s|together") as e:
+    with pytest.raises(UserError, match="found no plan within 0 s|together") as e:
         allocate(damage, costs, {r: "52%" for r in costs}, solver=solver, gap=0, time_limit=0.0)
     assert "\n" not in str(e.value)
