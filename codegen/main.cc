@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <exception>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <new>
@@ -42,7 +44,7 @@ ffi::Tensor Take(const Input& in, size_t at, size_t count) {
   return x;
 }
 
-int main(int argc, char** argv) {
+int Run(int argc, char** argv) {
   std::vector<Input> inputs = {@INPUTS@};
   const size_t group = @GROUP@;        // samples computed at once
   const bool whole_groups = @FIXED@;  // the model takes no smaller group
@@ -65,7 +67,7 @@ int main(int argc, char** argv) {
     samples = in.bytes.size() / in.sample;
   }
 
-  ffi::Module library = ffi::Module::LoadFromFile(argv[1]);
+  ffi::Module library = ffi::Module::LoadFromFile(std::filesystem::absolute(argv[1]).string());
   ffi::Module machine = library->GetFunction("vm_load_executable").value()().cast<ffi::Module>();
   const int pooled = 2;  // AllocatorType::kPooled
   machine->GetFunction("vm_initialization").value()(static_cast<int>(kDLCPU), 0, pooled);
@@ -88,4 +90,13 @@ int main(int argc, char** argv) {
     return 1;
   }
   return 0;
+}
+
+int main(int argc, char** argv) {
+  try {
+    return Run(argc, argv);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "%s\n", e.what());
+    return 1;
+  }
 }

@@ -29,7 +29,8 @@ class Emit:
         with k.define():
             write(k)
         f = self.builder.add_func(k.func, "kernel")
-        y = self.builder.emit(relax.call_tir(f, [*xs, *map(relax.const, constants)], out_ty=relax.TensorType((self.n, *out[0]), out[1])))
+        held = [relax.const(tvm.runtime.tensor(c)) for c in constants]  # a numpy array of int64 would be narrowed to int32
+        y = self.builder.emit(relax.call_tir(f, [*xs, *held], out_ty=relax.TensorType((self.n, *out[0]), out[1])))
         self.about[y] = tuple(out[0]), out[1]
         return y
 

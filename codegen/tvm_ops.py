@@ -40,7 +40,7 @@ class Post:
             return lambda value, index: value
         mul, shift, zero, lo, hi, axis = (getattr(self.op, f) for f in ("mul", "shift", "zero", "lo", "hi", "axis"))
         rank = len(self.t.shape)
-        dtype = calc(max(magnitude(self.t) * int(mul.max()) + (1 << shift) + abs(zero), abs(lo), abs(hi)))
+        dtype = calc(max(max(magnitude(self.t), 1) * int(mul.max()) + (1 << shift) + abs(zero), abs(lo), abs(hi)))
 
         def post(value, index):
             m = k.consts[-1][index[1 + axis % rank]].astype(dtype) if self.consts else int(mul[0])
