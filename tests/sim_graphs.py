@@ -1,0 +1,130 @@
+"""Small graphs that between them use every module of the streaming library."""
+import numpy as np
+
+from ir import (Add, Concat, Conv, Dense, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Requant, Reshape, Slice,
+                SumPool, Transpose)
+
+rng = np.random.default_rng(7)
+
+
+def weights(bits: int, *shape) -> np.ndarray:
+    """Random signed weights; 'bits' 0 is ternary."""
+    return rng.integers(-1, 2, shape) if bits == 0 else rng.integers(-(1 << bits - 1), 1 << bits - 1, shape)
+
+
+def narrow(g: Graph, name: str, lo: int, hi: int, axis: int = 0, zero: int = 0) -> str:
+    """The value requantized per channel to about [lo, hi], some of it clipped."""
+    t = g.nodes[name].type
+    shift = max(0, (max(t.hi, -t.lo) * 100 // max(hi - lo, 1)).bit_length() - 2)
+    return g.add(f"{name}_q", Requant(rng.integers(64, 128, t.shape[axis]), shift, zero, lo, hi, axis), name)
+
+
+def conv(g: Graph, name: str, x: str, out: int, kernel, bits: int = 4, groups: int = 1, **options) -> str:
+    c = g.nodes[x].type.shape[0]
+    return g.add(name, Conv(weights(bits, out, c // groups, *kernel), rng.integers(-50, 50, out), groups=groups, **options), x)
+
+
+def dense(g: Graph, name: str, x: str, out: int, bits: int = 4) -> str:
+    return g.add(name, Dense(weights(bits, out, g.nodes[x].type.shape[-1]), rng.integers(-50, 50, out)), x)
+
+
+def dense_chain() -> Graph:
+    g = Graph()
+    g.add("x", Input(Ints((12,), -8, 7)))
+    narrow(g, dense(g, "d1", "x", 10, 0), 0, 3)
+    narrow(g, dense(g, "d2", "d1_q", 6, 2), -1, 1)
+    dense(g, "d3", "d2_q", 4, 8)
+    return g
+
+
+def convs() -> Graph:
+    """Strides, dilation, groups, uneven padding, a padding value inside, at the end of and outside the range of x."""
+    g = Graph()
+    g.add("x", Input(Ints((4, 7, 6), 0, 15)))
+    a = narrow(g, conv(g, "c1", "x", 6, (3, 2), padding=((1, 2), (0, 1)), stride=(2, 1), pad=5), -8, 7)
+    b = narrow(g, conv(g, "c2", a, 4, (2, 2), groups=2, dilation=(1, 2), padding=((1, 0), (1, 1)), pad=-9), 0, 15, zero=3)
+    narrow(g, conv(g, "c3", b, 4, (1, 1), bits=0, stride=(1, 2)), 0, 3)
+    conv(g, "c4", "c3_q", 3, (3, 3), padding=((1, 1), (1, 1)), pad=3)
+    return g
+
+
+def depthwise() -> Graph:
+    g = Graph()
+    g.add("x", Input(Ints((6, 5, 5), -8, 7)))
+    narrow(g, conv(g, "dw", "x", 6, (3, 3), groups=6, padding=((1, 1), (1, 1)), pad=1, stride=(1, 2)), 0, 15)
+    narrow(g, conv(g, "pw", "dw_q", 4, (1, 1)), 0, 15)
+    conv(g, "multi", "pw_q", 8, (2, 2), groups=4)
+    return g
+
+
+def one_axis() -> Graph:
+    """Convolutions along time, then a dense layer at every step: (C, T) to (T, C) costs nothing."""
+    g = Graph()
+    g.add("x", Input(Ints((3, 11), -8, 7)))
+    narrow(g, conv(g, "c1", "x", 4, (3,), padding=((2, 0),), stride=(1,), dilation=(1,)), 0, 15)
+    narrow(g, conv(g, "c2", "c1_q", 4, (3,), padding=((4, 0),), stride=(2,), dilation=(2,), groups=4), 0, 15)
+    g.add("p", MaxPool((2,), (2,), ((0, 0),)), "c2_q")
+    g.add("t", Transpose((1, 0)), "p")
+    dense(g, "d", "t", 3)
+    return g
+
+
+def branches() -> Graph:
+    """A fork of three, joins of skewed branches, a join of a value with itself, a concat along the channels."""
+    g = Graph()
+    g.add("x", Input(Ints((4, 6, 6), 0, 15)))
+    a = narrow(g, conv(g, "a", "x", 4, (3, 3), padding=((1, 1), (1, 1))), 0, 15)
+    b = narrow(g, conv(g, "b", a, 4, (5, 5), padding=((2, 2), (2, 2))), 0, 15)
+    g.add("s", Add(), b, "x")
+    g.add("m", Mul(), "s", "a_q")
+    g.add("d", Add(), "m", "m")
+    g.add("l", Lut(rng.integers(-9, 9, 16), 0), "x")
+    g.add("cat", Concat(0), "d", "l", "x")
+    return g
+
+
+def pools() -> Graph:
+    g = Graph()
+    g.add("x", Input(Ints((4, 6, 6), -8, 7)))
+    g.add("max", MaxPool((3, 3), (2, 2), ((1, 1), (1, 1))), "x")
+    g.add("sum", SumPool((2, 3), (1, 2), ((1, 0), (0, 1)), -20), "max")
+    g.add("all", SumPool((3, 1), (3, 1)), "sum")
+    return g
+
+
+def shapes() -> Graph:
+    """Reshape to dense with permuted weights, slices, pads, transposes, a matrix product of two activations, an embedding."""
+    g = Graph()
+    g.add("x", Input(Ints((4, 3, 4), 0, 15)))
+    g.add("cut", Slice((0, 1, 0), (4, 3, 3), (2, 1, 2)), "x")
+    g.add("pad", Pad(((1, 1), (0, 1), (2, 0)), 17), "cut")
+    g.add("flat", Reshape((48,)), "x")
+    dense(g, "d", "flat", 6)
+    g.add("rows", Reshape((4, 12)), "x")
+    g.add("columns", Transpose((1, 0)), "rows")
+    g.add("product", MatMul(), "rows", "columns")
+    g.add("word", Gather(weights(4, 16, 6)), "rows")
+    leaves = [g.add(f"flat_{n}", Reshape((g.nodes[n].type.size,)), n) for n in ("pad", "d", "product", "word")]
+    g.add("everything", Concat(0), *leaves)
+    return g
+
+
+def resnet(size: int = 8, widths=(4, 8), classes: int = 4) -> Graph:
+    """Two convolutions a stage, a strided 1x1 shortcut where the width changes, a global mean and a dense layer."""
+    g = Graph()
+    g.add("x", Input(Ints((3, size, size), 0, 255)))
+    same = {"padding": ((1, 1), (1, 1))}
+    v = narrow(g, conv(g, "stem", "x", widths[0], (3, 3), **same), 0, 15)
+    for k, c in enumerate(widths):
+        st = {"stride": (2, 2)} if k else {}
+        a = narrow(g, conv(g, f"s{k}a", v, c, (3, 3), **same, **st), 0, 15)
+        b = narrow(g, conv(g, f"s{k}b", a, c, (3, 3), **same), -8, 7)
+        short = narrow(g, conv(g, f"s{k}c", v, c, (1, 1), **st), -8, 7) if k else v
+        g.add(f"s{k}", Add(), b, short)
+        v = g.add(f"s{k}_relu", Requant([1], 0, 0, 0, 15), f"s{k}")
+    left = g.nodes[v].type.shape[1]
+    g.add("pool", SumPool((left, left), (left, left)), v)
+    g.add("mean", Requant([1], 2 * (left.bit_length() - 1) - 2, 0, 0, 63), "pool")
+    g.add("vector", Reshape((widths[-1],)), "mean")
+    dense(g, "fc", "vector", classes)
+    return g

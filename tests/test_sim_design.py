@@ -1,0 +1,149 @@
+"""What is around a generated design: its folder, its own test, its mistakes, a deadlock."""
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import sim_graphs
+from hw import cycles, generate, legal, load
+from hw.fifo import depths
+from hw.netlist import words
+from ir import Add, Conv, Dense, Graph, Input, Ints, Requant, UserError, run
+from ir.store import load_graph
+from sim import environment, ship, simulate
+from sim.design_test import stuck
+
+NAMES = ["dense_chain", "convs", "depthwise", "one_axis", "branches", "pools", "shapes", "resnet"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lint(name, tmp_path):
+    """Verilator -Wall has nothing to say of a generated design, whatever the folding, and nothing is waived."""
+    g = getattr(sim_graphs, name)()
+    for which in (0, -1):
+        d = generate(g, tmp_path / "d", {n: legal(g, n)[which] for n in g.nodes if legal(g, n)})
+        done = subprocess.run(["verilator", "--lint-only", "-Wall", "--top-module", "qs_top", *map(str, d.sources)], cwd=d.folder,
+                              env=environment(), capture_output=True, text=True)
+        assert done.returncode == 0 and "%" not in done.stdout + done.stderr, done.stderr
+        assert not any("lint_off" in p.read_text() for p in d.sources)
+
+
+def test_folder(tmp_path):
+    """The manifest reads back, the graph is in the folder, the top only instantiates, and the order of the elements is told."""
+    g = sim_graphs.depthwise()
+    made = generate(g, tmp_path / "d", {"dw": (3, 1)})
+    assert load(tmp_path / "d") == made
+    assert str(load_graph(tmp_path / "d")) == str(g)
+    top = (tmp_path / "d" / "qs_top.sv").read_text()
+    assert "always" not in top and all(f"//   {line}" in top for line in str(g).splitlines())
+    assert "s_axis: 3 elements a beat, 4 bits, signed, 50 beats a frame; a frame is sent as 5x5x6 (axis 1, axis 2, axis 0, outermost first)" in top
+    assert {p.name for p in (tmp_path / "d").glob("*.mem")} == set(re.findall(r'"(\w+\.mem)"', top))
+
+
+def test_replaces_only_a_design(tmp_path):
+    g = sim_graphs.dense_chain()
+    generate(g, tmp_path / "d")
+    generate(g, tmp_path / "d", {"d1": (2, 3)})
+    assert load(tmp_path / "d").folding == {"d1": (2, 3)}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(UserError, match=r"mine exists and is no generated design; name a new or empty folder$"):
+        generate(g, tmp_path / "mine")
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_nothing_is_left_of_a_failure(tmp_path):
+    def fail(*_):
+        raise RuntimeError("no space")
+    with pytest.raises(RuntimeError, match="no space"):
+        generate(sim_graphs.dense_chain(), tmp_path / "d", extra=fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_folding(tmp_path):
+    g = sim_graphs.dense_chain()
+    with pytest.raises(UserError, match=r"^folding \(3, 4\) of node 'd1' does not divide it; legal \(pe, simd\): \(1, 1\), \(1, 2\), .*\(24\)$"):
+        generate(g, tmp_path / "d", {"d1": (3, 4)})
+    with pytest.raises(UserError, match=r"^the folding names d9, not in the graph \(it has x, d1, d1_q, d2, d2_q, d3\)$"):
+        generate(g, tmp_path / "d", {"d9": (1, 1)})
+
+
+def test_legal():
+    g = Graph()
+    g.add("x", Input(Ints((6, 4, 4), 0, 3)))
+    g.add("c", Conv(np.ones((4, 3, 3, 3)), np.zeros(4), groups=2), "x")
+    g.add("dw", Conv(np.ones((4, 1, 1, 1)), np.zeros(4), groups=4), "c")
+    g.add("r", Requant([1], 0, 0, 0, 3), "dw")
+    assert legal(g, "c") == [(p, s) for p in (1, 2) for s in (1, 3)]
+    assert legal(g, "dw") == [(1, 1), (2, 1), (4, 1)]
+    assert legal(g, "r") == legal(g, "x") == []
+
+
+def test_cycles():
+    """By hand: positions * turns * beats; a strided 1x1 convolution waits for its input; the rest at the pace of its beats."""
+    g = sim_graphs.resnet()
+    c = cycles(g, {"stem": (2, 3), "s1a": (8, 4), "fc": (1, 8)})
+    assert c["stem"] == 64 * (4 // 2) * (27 // 3)
+    assert c["stem_q"] == 64 * 4 // 2
+    assert c["s1a"] == 16 * 9
+    assert cycles(g, {"s1c": (8, 1)})["s1c"] == 64 * 4
+    assert c["vector"] == 0 and c["fc"] == 4
+
+
+def test_depths():
+    """A 3x3 convolution lags a row and a pixel behind its shortcut, and gives two channels at once."""
+    g = Graph()
+    g.add("x", Input(Ints((2, 8, 10), 0, 3)))
+    g.add("c", Conv(np.ones((2, 2, 3, 3)), np.zeros(2), padding=((1, 1), (1, 1))), "x")
+    g.add("y", Add(), "x", "c")
+    assert depths(g) == {("y", 0): (10 + 2) * 2, ("y", 1): 1}
+
+
+def test_words():
+    assert words([[1, -1], [0, 2]], 3) == "39\n10\n"
+
+
+def test_stuck():
+    assert stuck(["a", "b", "c"], 0b011, 0b110) == {"blocked": ["a"], "starved": ["c"]}
+
+
+@pytest.mark.slow
+def test_deadlock(tmp_path):
+    """A buffer that is too small stops the design; the message names the streams that stand still."""
+    d = generate(sim_graphs.branches(), tmp_path / "d")
+    top = tmp_path / "d" / "qs_top.sv"
+    text = top.read_text()
+    small = re.sub(r"(\.Depth\()\d+(\)\n  \) u_s_arg1_fifo)", r"\g<1>1\2", text)
+    assert small != text
+    top.write_text(small)
+    x = np.ones((2, 4, 6, 6), int)
+    with pytest.raises(UserError, match=r"^deadlock after \d+ cycles and 0 of \d+ output beats: no reader takes .*\bs_arg1_queued\b.*; no writer feeds .*\bb\b"):
+        simulate(d, x)
+
+
+@pytest.mark.slow
+def test_ships_with_its_test(tmp_path):
+    """One command in the folder builds the design and checks it; a wrong value is told, and where."""
+    ship(sim_graphs.depthwise(), tmp_path / "d", {"dw": (2, 1)}, frames=3)
+    done = subprocess.run([sys.executable, "run.py"], cwd=tmp_path / "d", capture_output=True, text=True)
+    assert done.returncode == 0 and "3 frames, every value right" in done.stdout, done.stdout + done.stderr
+    want = (tmp_path / "d" / "want.hex").read_text().split()
+    (tmp_path / "d" / "want.hex").write_text("\n".join([*want[:-1], "0"]) + "\n")
+    done = subprocess.run([sys.executable, "run.py", "4"], cwd=tmp_path / "d", capture_output=True, text=True)
+    assert done.returncode != 0 and f"1 of {len(want)} output beats are wrong; the first is beat {len(want) - 1}" in done.stderr
+
+
+@pytest.mark.slow
+def test_two_inputs_and_a_value_nobody_reads(tmp_path):
+    g = Graph()
+    g.add("a", Input(Ints((3,), -4, 3)))
+    g.add("b.c", Input(Ints((3,), 0, 9)))
+    g.add("idle", Dense(np.ones((2, 3)), np.zeros(2)), "a")
+    g.add("y", Add(), "a", "b.c")
+    x = {"a": np.arange(-4, 2).reshape(2, 3), "b.c": np.arange(6).reshape(2, 3)}
+    r = simulate(g, x, stalls=4)
+    assert np.array_equal(r.outputs, run(g, x)) and r.cycles_total > 0
+    with pytest.raises(UserError, match=r"^nothing to simulate: the inputs hold no frame$"):
+        simulate(g, {k: v[:0] for k, v in x.items()})
