@@ -15,7 +15,6 @@ from .solve import Columns, Program
 CORE = 400          # columns, beside the best of each group, that the first integer programme sees
 NOISE = 1e-12       # relative; rounding errors of sums
 SMALL = 200         # so few columns are solved at once, without prices
-PRECISE = 1e-6      # the gap asked of integer programmes, however large the gap that is allowed to remain in the end
 COARSE = 1e-3       # an optimum this far below the largest regret was found with too coarse a ruler
 
 
@@ -38,17 +37,17 @@ def choose(columns: Columns, room: np.ndarray, solver: str, limit: float, gap: f
             return Found(best, "optimal" if best is not None else "infeasible", 0.0)
         ruler = now.regret.max()
         reduced, lower = _bound(now, room, solver, deadline)
-        core, answer, late = _search(now, reduced, room, size, solver, deadline, min(gap, PRECISE))
+        core, answer, late = _search(now, reduced, room, size, solver, deadline, max(0.0, gap * lower / 2))
         if answer is not None and (value := math.fsum(now.regret[answer])) < upper:
             best, upper = kept[answer], value
-        if late or best is None:
-            return Found(best, "time limit" if late else "infeasible", max(0.0, (upper - lower) / upper) if 0 < upper < math.inf else 0.0)
+        if best is None:
+            return Found(None, "time limit" if late else "infeasible", 0.0)
         left = max(0.0, upper - lower)
-        if left <= gap * upper:
-            return Found(best, "optimal", left / upper if upper else 0.0)
+        if late or left <= gap * upper:
+            return Found(best, "optimal" if left <= gap * upper else "time limit", left / upper if upper else 0.0)
         may_be_better = reduced <= left + NOISE * (upper + abs(lower) + reduced.sum())
         if not (may_be_better & ~core).any() and (upper >= COARSE * ruler or may_be_better.all()):
-            return Found(best, "optimal", min(gap, PRECISE, left / upper))
+            return Found(best, "optimal", min(gap, left / upper))
         kept, size = kept[may_be_better], len(kept)
 
 
@@ -61,19 +60,19 @@ def _bound(columns: Columns, room: np.ndarray, solver: str, deadline: float) -> 
     return priced - np.repeat(least, sizes), math.fsum(least) - math.fsum(prices * room)
 
 
-def _search(columns: Columns, reduced: np.ndarray, room: np.ndarray, size: int, solver: str, deadline: float, gap: float):
+def _search(columns: Columns, reduced: np.ndarray, room: np.ndarray, size: int, solver: str, deadline: float, slack: float):
     """(mask of the columns looked at, chosen places or None, whether time ran out); looks wider until something fits."""
     groups = len(columns.starts)
     while True:
         core = np.ones(len(reduced), bool) if len(reduced) <= groups + size else reduced <= np.partition(reduced, groups + size - 1)[groups + size - 1]
-        chosen, late = _integer(columns, core, room, solver, deadline, gap)
+        chosen, late = _integer(columns, core, room, solver, deadline, slack)
         if chosen is not None or late or core.all():
             return core, chosen, late
         size *= 8
 
 
-def _integer(columns: Columns, core: np.ndarray, room: np.ndarray, solver: str, deadline: float, gap: float):
-    """The integer programme over some columns; groups with a single one are settled beforehand."""
+def _integer(columns: Columns, core: np.ndarray, room: np.ndarray, solver: str, deadline: float, slack: float):
+    """The integer programme over some columns, to within `slack` of regret; groups with a single one are settled beforehand."""
     places = np.flatnonzero(core)
     part = columns.take(places)
     single = np.repeat(np.diff(np.r_[part.starts, len(places)]) == 1, np.diff(np.r_[part.starts, len(places)]))
@@ -90,7 +89,7 @@ def _integer(columns: Columns, core: np.ndarray, room: np.ndarray, solver: str, 
     free, open_places = free.take(usable), open_places[usable]
     program = Program(free, spare)
     while True:
-        chosen, late = program.solve(solver, _left(deadline), gap)
+        chosen, late = program.solve(solver, _left(deadline), slack)
         if chosen is None:
             return None, late
         if (free.excess[chosen].sum(axis=0) <= spare * (1 + 1e-9)).all():

@@ -22,19 +22,19 @@ class _QuietHiGHS(pulp.HiGHS):
                 super().enableCallbacks()
 
         lp.solverModel = Quiet()
-        for name, value in {"mip_rel_gap": self.gapRel, "mip_abs_gap": self.gapAbs, "time_limit": float(self.timeLimit)}.items():
+        for name, value in {"mip_rel_gap": 0.0, "mip_abs_gap": self.gapAbs, "time_limit": float(self.timeLimit)}.items():
             lp.solverModel.setOptionValue(name, value)
 
 
 @SOLVERS.register("highs")
 def _highs(limit: float, gap: float, mip: bool):
-    return _QuietHiGHS(msg=False, mip=mip, timeLimit=limit, gapRel=gap, gapAbs=0.0)
+    return _QuietHiGHS(msg=False, mip=mip, timeLimit=limit, gapRel=0.0, gapAbs=gap)
 
 
 @SOLVERS.register("cbc")
 def _cbc(limit: float, gap: float, mip: bool):
     bundled = getattr(getattr(pulp, "PULP_CBC_CMD", None), "pulp_cbc_path", None)  # PuLP 4 has it in a package of its own
-    return pulp.COIN_CMD(path=bundled, msg=False, mip=mip, timeLimit=limit, gapRel=gap, gapAbs=0.0)
+    return pulp.COIN_CMD(path=bundled, msg=False, mip=mip, timeLimit=limit, gapRel=0.0, gapAbs=gap)
 
 
 def ready(solver: str) -> None:
@@ -99,9 +99,12 @@ class Program:
         """Leave this one choice (places of its columns) out from now on."""
         self.problem.addConstraint(pulp.LpAffineExpression([(self.pick[i], 1) for i in chosen]) <= len(chosen) - 1)
 
-    def solve(self, solver: str, limit: float, gap: float) -> tuple[np.ndarray | None, bool]:
-        """(places of the chosen columns or None, whether time ran out); None in time means that nothing fits."""
-        status = self.problem.solve(SOLVERS[solver](limit, gap, True))
+    def solve(self, solver: str, limit: float, slack: float) -> tuple[np.ndarray | None, bool]:
+        """The best choice to within `slack` of regret: (places of its columns or None, whether time ran out).
+
+        None in time means that nothing fits.
+        """
+        status = self.problem.solve(SOLVERS[solver](limit, slack / self.ruler, True))
         if status == pulp.LpStatusInfeasible:
             return None, False
         if status != pulp.LpStatusOptimal:
