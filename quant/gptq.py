@@ -1,15 +1,32 @@
-"""Rounding that makes up for itself: each column's error is spread over the columns still to be rounded."""
+"""Rounding that makes up for itself: first the weights are fitted to the quantized inputs, then each column's rounding error is
+spread over the columns still to be rounded.
+"""
 import torch
 
 from ir import NumberFormat
 
 BLOCK = 128
+REFIT_RIDGE = 0.1
 
 
 def second_moment(columns: torch.Tensor) -> torch.Tensor:
     """H = 2 X X^T / N of columns (I, N), float64."""
     x = columns.double()
     return 2.0 / x.shape[1] * (x @ x.T)
+
+
+def refit(w: torch.Tensor, x: torch.Tensor, wanted: torch.Tensor, ridge: float = REFIT_RIDGE) -> torch.Tensor:
+    """The weights near w (O, I) for which inputs x (I, N) give what w gives for the inputs `wanted` (I, N): least squares
+    with a ridge of that part of the mean of the second moment's diagonal.
+
+    The target is that of GPTAQ's asymmetric calibration (arXiv 2504.02692); we differ: in one step
+    before the rounding, not within it.
+    """
+    x, wanted = x.double(), wanted.double()
+    h = second_moment(x)
+    cross = 2.0 / x.shape[1] * ((wanted - x) @ x.T)
+    damped = h + max(ridge * float(h.diagonal().mean()), 1e-12) * torch.eye(len(h), dtype=h.dtype, device=h.device)
+    return w + torch.linalg.solve(damped, (w.double() @ cross).T).T
 
 
 def gptq(w: torch.Tensor, scale: torch.Tensor, fmt: NumberFormat, h: torch.Tensor, damp: float = 0.01, block: int = BLOCK) -> torch.Tensor:
@@ -40,7 +57,7 @@ def gptq(w: torch.Tensor, scale: torch.Tensor, fmt: NumberFormat, h: torch.Tenso
 
 def _inverse_root(h: torch.Tensor, damp: float) -> torch.Tensor:
     """Upper Cholesky factor of h^-1; more damping until h is positive definite."""
-    eye = torch.eye(len(h), dtype=h.dtype)
+    eye = torch.eye(len(h), dtype=h.dtype, device=h.device)
     while True:
         factor, failed = torch.linalg.cholesky_ex(h + damp * h.diagonal().mean() * eye)
         if not failed:

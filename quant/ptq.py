@@ -1,12 +1,14 @@
 """Quantization after training: ranges from a calibration, weights to their grids, biases put right."""
+from collections.abc import Iterator
+
 import torch
 from torch.nn import functional as F
 
 from ir import Plan, UserError
 from .emit import Forward, Value
-from .gptq import gptq, second_moment
+from .gptq import gptq, refit, second_moment
 from .model import QuantNet
-from .net import Net, pad
+from .net import Net, compute, pad
 from .observers import Calibration
 from .site_layers import Layer
 
@@ -34,15 +36,30 @@ def quantize(net: Net, plan: Plan, calibration: Calibration, rounding: str = "ne
 @torch.no_grad()
 def mend(q: QuantNet, calibration: Calibration, rounding: str, bias_correction: bool) -> None:
     """One pass over the sites with the integers of calibration images; each layer is mended before it is passed."""
-    e = Forward()
-    env = {q.input_name: Value(q.encode(calibration.x[:calibration.mend]), q.input_type)}
+    e, x = Forward(), calibration.x[:calibration.mend]
+    env = {q.input_name: Value(q.encode(x), q.input_type)}
+    real = inputs(q.net, x) if rounding == "gptq" else None
     for site in q.steps(e, env):
         if isinstance(site, Layer):
             x = site.read(e, env[q.args[site.name][0]])
             if rounding == "gptq":
-                compensate(site, x)
+                compensate(site, x, next(real))
             if bias_correction:
                 correct_bias(site, e, x, calibration.stats[site.name].mean)
+
+
+def inputs(net: Net, x: torch.Tensor) -> Iterator[torch.Tensor]:
+    """What each layer of the float net reads, layer after layer; values are let go after their last reader."""
+    last = {a: s.name for s in net.steps.values() for a in s.args}
+    env = {net.input.name: x}
+    for s in net.steps.values():
+        if s.name in net.layers:
+            yield env[s.args[0]]
+        if s.kind != "input":
+            env[s.name] = compute(s, *[env[a] for a in s.args])
+        for a in s.args:
+            if last[a] == s.name:
+                env.pop(a, None)
 
 
 def correct_bias(site: Layer, e: Forward, x: Value, wanted: torch.Tensor) -> None:
@@ -53,14 +70,22 @@ def correct_bias(site: Layer, e: Forward, x: Value, wanted: torch.Tensor) -> Non
     site.bias += (wanted - had).float()
 
 
-def compensate(site: Layer, x: Value) -> None:
-    """Weights to the codes that GPTQ finds for the layer's integer input, group by group."""
+def compensate(site: Layer, x: Value, real: torch.Tensor) -> None:
+    """Weights to the codes that GPTQ finds for the layer's integer input, fitted to what the float net's input gave; group by
+    group.  With the means taken off: the bias takes care of them.
+    """
     rows = site.weight.reshape(len(site.weight), -1)
     scale = site.realised(site.coding)[0].expand(len(rows))[:, None]
-    parts = columns(site, x.data - site.coding.zero)
-    per = len(rows) // len(parts)
-    codes = [gptq(rows[i * per:(i + 1) * per], scale[i * per:(i + 1) * per], site.fmt, second_moment(c)) for i, c in enumerate(parts)]
+    had, wanted = (centred(columns(site, v)) for v in (x.data - site.coding.zero, real / site.coding.encoding.scale))
+    per = len(rows) // len(had)
+    codes = []
+    for i, (h, w) in enumerate(zip(had, wanted)):
+        at = slice(i * per, (i + 1) * per)
+        codes.append(gptq(refit(rows[at], h, w), scale[at], site.fmt, second_moment(h)))
     site.weight.copy_((torch.cat(codes) * scale).reshape(site.weight.shape))
+
+
+def centred(c: torch.Tensor) -> torch.Tensor: return c - c.mean(-1, keepdim=True)
 
 
 def columns(site: Layer, x: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ import torch
 from ir import FORMATS, Plan, UserError
 from quant import calibrate, quantize
 from quant.emit import PRODUCT_BITS, dyadic
-from quant.gptq import gptq, second_moment
+from quant.gptq import gptq, refit, second_moment
 from quant_nets import NETS, Maker, images
 from test_lowering import equal_everywhere
 
@@ -123,6 +123,14 @@ def test_gptq_takes_dead_and_singular_inputs():
     x[2] = 0
     codes = gptq(torch.randn(4, 6), torch.full((4, 1), 0.2), FORMATS["int4"], second_moment(x))
     assert codes.isfinite().all() and (codes[:, 2] == 0).all()
+
+
+def test_refit_undoes_what_a_linear_map_did_to_the_inputs():
+    rng = torch.Generator().manual_seed(0)
+    x, w = torch.randn(8, 500, generator=rng), torch.randn(3, 8, generator=rng)
+    mixed = torch.randn(8, 8, generator=rng) @ x
+    assert torch.allclose(refit(w, mixed, x, ridge=1e-9) @ mixed.double(), (w @ x).double(), atol=1e-4)
+    assert torch.equal(refit(w, x, x), w.double())
 
 
 @pytest.mark.parametrize("name", NETS)
