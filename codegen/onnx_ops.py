@@ -8,7 +8,7 @@ measured, and its u8 x s8 kernels saturate on CPUs with AVX2 and without VNNI, s
 import math
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from ir import (Add, Concat, Conv, Dense, Gather, Ints, Lut, MatMul, MaxPool, Mul, Node, Pad, Requant, Reshape, Slice, SumPool,
                 Transpose, UserError, ops)

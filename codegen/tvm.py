@@ -133,8 +133,9 @@ np.save(sys.argv[2], codegen.load(Path(__file__).parent)(np.load(sys.argv[1])))
 
 def main_cc(manifest: dict) -> str:
     """The C++ program that runs the library of this manifest."""
-    inputs = ", ".join("{\"%s\", {%s}, {}}" % (i["dtype"], ", ".join(map(str, i["shape"]))) for i in manifest["inputs"])
-    fill = {"INPUTS": inputs, "GROUP": manifest["group"], "FIXED": str(manifest["fixed"]).lower(), "USAGE": " INPUT" * len(manifest["inputs"])}
+    inputs = manifest["inputs"]
+    fill = {"INPUTS": ", ".join(f'{{"{i["dtype"]}", {{{", ".join(map(str, i["shape"]))}}}, {{}}}}' for i in inputs),
+            "GROUP": manifest["group"], "FIXED": str(manifest["fixed"]).lower(), "USAGE": " INPUT" * len(inputs)}
     text = (Path(__file__).parent / "main.cc").read_text()
     for name, value in fill.items():
         text = text.replace(f"@{name}@", str(value))

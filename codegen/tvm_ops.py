@@ -75,13 +75,14 @@ def lower(emit, n: Node, types: tuple[Ints, ...], xs: list, fused: Node | None):
         case MatMul():
             dtype = calc(magnitude(types[0]) * magnitude(types[1]) * t.shape[-1])
 
-            def step(k):
-                return lambda acc, taps, i: acc + k.args[0][(*i[:-1], *taps)].astype(dtype) * k.args[-1][(*i[:-2], *taps, i[-1])].astype(dtype)
-            return emit.call(xs, post.consts, out,
-                             lambda k: rows(k, dtype, lambda *i: tirx.const(0, dtype), [t.shape[-1]], step(k), post.on(k)))
-        case MaxPool(kernel, stride, padding):
+            def multiply(k):
+                def step(acc, taps, i):
+                    return acc + k.args[0][(*i[:-1], *taps)].astype(dtype) * k.args[-1][(*i[:-2], *taps, i[-1])].astype(dtype)
+                rows(k, dtype, lambda *i: tirx.const(0, dtype), [t.shape[-1]], step, post.on(k))
+            return emit.call(xs, post.consts, out, multiply)
+        case MaxPool(_, _, padding):
             return _pool(emit, n, _padded(emit, x, t, padding, t.lo), word(t), t.lo, tirx.max, post, out)
-        case SumPool(kernel, stride, padding, pad):
+        case SumPool(kernel, _, padding, pad):
             dtype = calc(math.prod(kernel) * max(magnitude(t), abs(pad)))
             return _pool(emit, n, _padded(emit, x, t, padding, pad), dtype, 0, lambda a, b: a + b, post, out)
         case Lut(table, base):
@@ -102,7 +103,7 @@ def lower(emit, n: Node, types: tuple[Ints, ...], xs: list, fused: Node | None):
         case Transpose(perm):
             return emit.call([x], [], out, lambda k: elementwise(
                 k, n.type.shape, lambda b, *i: k.args[0][(b, *(i[perm.index(a)] for a in range(len(perm))))]))
-        case Slice(start, stop, step):
+        case Slice(start, _, step):
             return emit.call([x], [], out, lambda k: elementwise(
                 k, n.type.shape, lambda b, *i: k.args[0][(b, *(s + j * st for s, j, st in zip(start, i, step)))]))
         case Pad(padding, value):
@@ -148,7 +149,8 @@ def _pool(emit, n: Node, x, dtype: str, start: int, fold, post: Post, out):
 def _dense(emit, n: Node, t: Ints, x, post: Post, out):
     op, (channels, inner), count = n.op, n.op.weight.shape, math.prod(t.shape[:-1])
     dtype, wide, lead = calc(exact_bound(op, t)), columns_of(count), t.shape[:-1]
-    flat = _pad(emit, emit.reshape(x, (count, inner)), Ints((count, inner), t.lo, t.hi), ((0, -count % wide), (0, 0)), 0, word_of(min(0, t.lo), max(0, t.hi)))
+    held = word_of(min(0, t.lo), max(0, t.hi))
+    flat = _pad(emit, emit.reshape(x, (count, inner)), replace(t, shape=(count, inner)), ((0, -count % wide), (0, 0)), 0, held)
 
     def write(k):
         (x,), (w, b) = k.args, k.consts[:2]
@@ -176,9 +178,12 @@ def _conv(emit, n: Node, t: Ints, x, post: Post, out):
     if per == 1 and groups > 1:
         def depthwise(k):
             (x,), (w, b) = k.args, k.consts[:2]
-            rows(k, dtype, lambda i, o, *p: b[o], kernel,
-                 lambda acc, taps, i: acc + x[at(i[0], i[1] // each, i[2:], taps)].astype(dtype) * w[(i[1], *taps)].astype(dtype), post.on(k))
-        return emit.call([_padded(emit, x, t, op.padding, op.pad)], [narrow(op.weight[:, 0]), narrow(op.bias), *post.consts], out, depthwise)
+
+            def step(acc, taps, i):
+                return acc + x[at(i[0], i[1] // each, i[2:], taps)].astype(dtype) * w[(i[1], *taps)].astype(dtype)
+            rows(k, dtype, lambda i, o, *p: b[o], kernel, step, post.on(k))
+        constants = [narrow(op.weight[:, 0]), narrow(op.bias), *post.consts]
+        return emit.call([_padded(emit, x, t, op.padding, op.pad)], constants, out, depthwise)
     wide = columns_of(space[-1])
     reach = (-(-space[-1] // wide) * wide - 1) * op.stride[-1] + op.dilation[-1] * (kernel[-1] - 1) + 1
     extra = max(0, reach - t.shape[-1] - sum(op.padding[-1]))
@@ -189,7 +194,8 @@ def _conv(emit, n: Node, t: Ints, x, post: Post, out):
               lambda i, g, r, c, taps: x[at(i, g * per + taps[0], (*r, c), taps[1:])],
               lambda g, block, taps, v: w[(g, block, *taps, v)], lambda g, o: b[g * each + o],
               lambda i, g, o, r, c: (i, g * each + o, *r, c), post.on(k))
-    return emit.call([_padded(emit, x, t, op.padding, op.pad, extra)], [_pack(op.weight, groups), narrow(op.bias), *post.consts], out, write)
+    constants = [_pack(op.weight, groups), narrow(op.bias), *post.consts]
+    return emit.call([_padded(emit, x, t, op.padding, op.pad, extra)], constants, out, write)
 
 
 def _pack(w: np.ndarray, groups: int) -> np.ndarray:

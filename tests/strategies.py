@@ -116,7 +116,8 @@ def _conv(r, g, x, wide):
     if len(t.shape) not in (2, 3):
         return None
     kernel, stride, padding = _window(r, t.shape[1:])
-    dilation = tuple(d if d * (k - 1) < n + sum(p) else 1 for d, k, n, p in zip((r.choice((1, 1, 2, 3)), r.choice((1, 1, 2))), kernel, t.shape[1:], padding))
+    dilation = tuple(d if d * (k - 1) < n + sum(p) else 1
+                     for d, k, n, p in zip((r.choice((1, 1, 2, 3)), r.choice((1, 1, 2))), kernel, t.shape[1:], padding))
     groups = r.choice([d for d in range(1, t.shape[0] + 1) if t.shape[0] % d == 0])
     out = groups * r.choice((1, 1, 2, 3, 5) if groups > 1 else (1, 3, 8, 16, 20))
     pad = r.choice((0, t.lo, t.hi, (t.lo + t.hi) // 2, t.lo - 3))

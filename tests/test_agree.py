@@ -83,12 +83,12 @@ def test_the_cases_and_the_strategy_cover_the_op_set():
 def test_types_hold(g): check_types(g, samples(g, 8))
 
 
-@repeatable(120)
+@repeatable(100)
 @given(graphs(max_ops=14))
 def test_torch(g): check_torch(g, samples(g, 5))
 
 
-@repeatable(120)
+@repeatable(100)
 @given(graphs(max_ops=14))
 def test_onnx(g): check_onnx(g, samples(g, 5))
 

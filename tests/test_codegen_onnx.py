@@ -57,7 +57,8 @@ def test_batch_is_dynamic():
         assert (codegen.onnx.run(s, samples(g, n)) == ir.run(g, samples(g, n))).all()
 
 
-@pytest.mark.parametrize("bound, want", [(2**24, "float32"), (2**24 + 1, "float64"), (2**53, "float64"), (2**53 + 1, "int64"), (2**70, "int64")])
+@pytest.mark.parametrize("bound, want", [
+    (2**24, "float32"), (2**24 + 1, "float64"), (2**53, "float64"), (2**53 + 1, "int64"), (2**70, "int64")])
 def test_holders_end_where_the_next_integer_is_lost(bound, want):
     assert holder(bound) == want
     if want != "int64":
