@@ -83,7 +83,8 @@ def main() -> int:
 
 def python() -> Finding:
     wanted = ".".join(map(str, MINIMUM_PYTHON))
-    return Finding("python", sys.version_info[:2] >= MINIMUM_PYTHON, sys.version.split()[0], "everything", f"install Python {wanted} or later")
+    here = sys.version.split()[0]
+    return Finding("python", sys.version_info[:2] >= MINIMUM_PYTHON, here, "everything", f"install Python {wanted} or later")
 
 
 def program(name: str, needed_for: str) -> Finding:
@@ -115,7 +116,8 @@ def library(b: Library) -> Finding:
     if not b.imported:
         return Finding(b.dist, True, version, b.needed_for, how, required)
     code, words = _run([sys.executable, "-c", f"import {b.module}"])
-    return Finding(b.dist, code == 0, version, b.needed_for, how if code == 0 else f"{how} --force-reinstall ({words or f'exit code {code}'})", required)
+    how += "" if code == 0 else f" --force-reinstall ({words or f'exit code {code}'})"
+    return Finding(b.dist, code == 0, version, b.needed_for, how, required)
 
 
 def solver(name: str) -> Finding:

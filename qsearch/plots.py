@@ -22,7 +22,8 @@ def damage(table: Table, path: Path, plan: Plan | None = None) -> Path:
     floor = min(positive, default=1e-12) / 3
     for o in options:
         y = [k for k, layer in enumerate(layers) if o in table.rows[layer]]
-        ax.scatter([max(table.rows[layers[k]][o], floor) for k in y], y, s=26, color=color[o], marker=marker[o], label=o, zorder=3, linewidths=0)
+        x = [max(table.rows[layers[k]][o], floor) for k in y]
+        ax.scatter(x, y, s=26, color=color[o], marker=marker[o], label=o, zorder=3, linewidths=0)
     for k, layer in enumerate(layers):
         values = [max(v, floor) for v in table.rows[layer].values()]
         ax.plot([min(values), max(values)], [k, k], color=GRID, zorder=1, lw=1.5)
@@ -88,7 +89,8 @@ def costs(rows: dict[str, float], resource: str, path: Path, unit: str = "", tit
     whole_cost = sum(values) or 1
     if shares and len(rows) <= FEW:
         for k, v in enumerate(values):
-            ax.annotate(f"{100 * v / whole_cost:.0f} %", (v, k), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7, color=INK)
+            ax.annotate(f"{100 * v / whole_cost:.0f} %", (v, k), xytext=(3, 0), textcoords="offset points", va="center",
+                        fontsize=7, color=INK)
     ax.margins(x=0.1)
     _engineering(ax.xaxis)
     ax.set_xlabel(f"{resource} [{unit}]" if unit and unit != resource else resource)
@@ -125,7 +127,7 @@ def _codes(options: list[str]) -> tuple[dict, dict]:
     """Colour by what the weights get, marker by what the activations get."""
     from matplotlib import colormaps
     parsed = {o: Option.parse(o) for o in options}
-    weights = list(dict.fromkeys((o.weight_format.bits, o.weights, o.granularity) for o in sorted(parsed.values(), key=lambda o: o.weight_format.bits)))
+    weights = sorted({(o.weight_format.bits, o.weights, o.granularity) for o in parsed.values()})
     acts = list(dict.fromkeys(o.acts for o in parsed.values()))
     shades = dict(zip(weights, colormaps["viridis"](np.linspace(0.92, 0.05, len(weights)))))
     return ({t: shades[o.weight_format.bits, o.weights, o.granularity] for t, o in parsed.items()},

@@ -10,8 +10,9 @@ from ir.store import save_text
 
 from . import plots
 
-TITLES = {"model": "model", "score": "accuracy", "samples": "samples", "mismatches": "values that differ from the reference", "bytes": "bytes",
-          "cycles_per_frame": "cycles a frame", "lut": "LUT", "ff": "FF", "dsp": "DSP", "bram": "BRAM", "fmax_mhz": "Fmax [MHz]"}
+TITLES = {"model": "model", "score": "accuracy", "samples": "samples", "mismatches": "values that differ from the reference",
+          "bytes": "bytes", "cycles_per_frame": "cycles a frame",
+          "lut": "LUT", "ff": "FF", "dsp": "DSP", "bram": "BRAM", "fmax_mhz": "Fmax [MHz]"}
 
 
 def write_report(folder: Path | str, *, tables: Sequence[Table] = (), plan: Plan | None = None, front: Sequence[Plan] = (),
@@ -25,7 +26,8 @@ def write_report(folder: Path | str, *, tables: Sequence[Table] = (), plan: Plan
     """
     folder = Path(folder)
     figures = _figures(folder / "plots", tables, plan, front, costs, node_costs or {})
-    parts = [("Results", _results(rows)), ("The plan", _facts(plan)), ("Layers", _layers(plan, tables, costs)), ("Front", _front(front, tables))]
+    parts = [("Results", _results(rows)), ("The plan", _facts(plan)), ("Layers", _layers(plan, tables, costs)),
+             ("Front", _front(front, tables))]
     parts = [(name, table) for name, table in parts if table]
     save_text(folder / "report.md", _markdown(title, parts, [(t, p.relative_to(folder)) for t, p in figures]))
     save_text(folder / "report.html", _html(title, parts, figures))
@@ -45,8 +47,9 @@ def _figures(folder: Path, tables, plan: Plan | None, front, costs, node_costs) 
         if plan and t.name in plan.budgets and all(str(o) in t.rows.get(k, ()) for k, o in plan.options.items()):
             rows = {k: t.rows[k][str(o)] for k, o in plan.options.items()} | ({"(all else)": t.fixed} if t.fixed else {})
             worst = t.about.get("combine") == "max"
-            made.append((f"Cost: {t.name}", plots.costs(rows, t.name, folder / f"cost_{_slug(t.name)}.png", t.unit,
-                                                        f"{t.name} of each layer" + (", of which the worst counts" if worst else ""), not worst)))
+            headline = f"{t.name} of each layer" + (", of which the worst counts" if worst else "")
+            path = folder / f"cost_{_slug(t.name)}.png"
+            made.append((f"Cost: {t.name}", plots.costs(rows, t.name, path, t.unit, headline, not worst)))
     for resource, rows in node_costs.items():
         made.append((f"Built: {resource}", plots.costs(dict(rows), resource, folder / f"built_{_slug(resource)}.png",
                                                               title=f"{resource} of each node, as built")))

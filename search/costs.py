@@ -88,6 +88,7 @@ def cost_tables(layers: Mapping[str, Layer], options: Mapping[str, Iterable[str]
     for name in names:
         c = COSTS[name]
         whole = sum(c.share(layers[k]) for k in options) if c.share else 1
-        rows = {k: {o: c(layers[k], Option.parse(o)) / whole if c.share else c(layers[k], Option.parse(o)) for o in options[k]} for k in options}
+        paid = {k: {o: c(layers[k], Option.parse(o)) for o in options[k]} for k in options}
+        rows = {k: {o: v / whole for o, v in row.items()} for k, row in paid.items()} if c.share else paid
         tables[name] = Table(name, "cost", rows, c.unit, {"combine": c.combine} | (about or {}))
     return tables

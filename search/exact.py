@@ -64,7 +64,8 @@ def _search(columns: Columns, reduced: np.ndarray, room: np.ndarray, size: int, 
     """(mask of the columns looked at, chosen places or None, whether time ran out); looks wider until something fits."""
     groups = len(columns.starts)
     while True:
-        core = np.ones(len(reduced), bool) if len(reduced) <= groups + size else reduced <= np.partition(reduced, groups + size - 1)[groups + size - 1]
+        most = min(groups + size, len(reduced)) - 1
+        core = reduced <= np.partition(reduced, most)[most]
         chosen, late = _integer(columns, core, room, solver, deadline, slack)
         if chosen is not None or late or core.all():
             return core, chosen, late

@@ -43,7 +43,8 @@ def measure(probe: Probe, metrics: Sequence[str], options: Mapping[str, Iterable
 
 def _finite(v: float, cell: Cell) -> float:
     if not math.isfinite(v):
-        raise UserError(f"metric {cell[0]!r}: layer {cell[1]!r} with {cell[2]!r} gives {v}; leave this option out, or calibrate on other samples")
+        raise UserError(f"metric {cell[0]!r}: layer {cell[1]!r} with {cell[2]!r} gives {v}; "
+                        "leave this option out, or calibrate on other samples")
     return float(v)
 
 
@@ -101,4 +102,5 @@ class _Appender:
         try:
             yield
         except OSError as e:
-            raise UserError(f"cannot write the cache {self.path}: {e.strerror or e}; choose a folder that can be written, with room") from None
+            raise UserError(f"cannot write the cache {self.path}: {e.strerror or e}; "
+                            "choose a folder that can be written, with room") from None

@@ -75,7 +75,8 @@ def _pair(exact, rounded, layer: str) -> tuple[np.ndarray, np.ndarray]:
     if exact.shape != rounded.shape:
         raise ValueError(f"layer {layer!r}: the probe answered {rounded.shape}, but {exact.shape} in float")
     if not np.isfinite(exact).all():
-        raise UserError(f"layer {layer!r}: the float model gives infinite or undefined values on the probe samples; mend the model or the data")
+        raise UserError(f"layer {layer!r}: the float model gives infinite or undefined values on the probe samples; "
+                        "mend the model or the data")
     return exact, rounded
 
 

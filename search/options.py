@@ -36,7 +36,8 @@ def parse_rules(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return rules
 
 
-def per_layer(layers: Sequence[str], options: Sequence[str], rules: Mapping[str, Sequence[str]] | None = None) -> dict[str, tuple[str, ...]]:
+def per_layer(layers: Sequence[str], options: Sequence[str],
+              rules: Mapping[str, Sequence[str]] | None = None) -> dict[str, tuple[str, ...]]:
     """{layer: options}: `options` for all, save where a rule speaks; of several that match a layer the last holds.
 
     A rule's key is `first`, `last`, a layer's name or a pattern with * and ?.  UserError: a rule that matches nothing.

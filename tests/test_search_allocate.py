@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ir import Plan, Table, UserError
-from search import allocate, parse_budget
+from search import allocate, exact, parse_budget
 from search.budgets import bound, total, within
 
 OPTIONS = ("int2/uint8", "int4/uint8", "int8/uint8")
@@ -49,9 +49,18 @@ def instances(draw):
     return damage, costs, budgets, ties, fixed
 
 
-@settings(max_examples=150, deadline=None)
-@given(instances())
-def test_equals_brute_force(case):
+@pytest.mark.parametrize("core", [400, 1], ids=["whole", "core of one column"])
+@settings(max_examples=120, deadline=None)
+@given(case=instances())
+def test_equals_brute_force(core, case):
+    """At once, as small problems are solved, and by way of bounds and cores, as large ones are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "CORE", core)
+        patch.setattr(exact, "SMALL", 200 if core > 1 else 0)
+        compare(case)
+
+
+def compare(case):
     damage, costs, budgets, ties, fixed = case
     best = brute(damage, costs, budgets, ties, fixed)
     try:
@@ -93,7 +102,8 @@ def test_budget_met_exactly():
 
 def test_several_damages_are_weighed_by_their_totals():
     """Of two tables each counts by its weight, whatever its unit."""
-    kl, mse = table("kl", {"a": [4e-6, 1e-6, 0], "b": [1e-6, 5e-7, 0]}, "damage"), table("mse", {"a": [100, 10, 0], "b": [900, 500, 0]}, "damage")
+    kl = table("kl", {"a": [4e-6, 1e-6, 0], "b": [1e-6, 5e-7, 0]}, "damage")
+    mse = table("mse", {"a": [100, 10, 0], "b": [900, 500, 0]}, "damage")
     costs = {"bytes": table("bytes", {k: [2, 4, 8] for k in "ab"})}
     plans = {w: allocate([(kl, w), (mse, 1 - w)], costs, {"bytes": 10}) for w in (0.0, 1.0)}
     assert str(plans[1.0]["a"]) == "int8/uint8" and str(plans[0.0]["b"]) == "int8/uint8"
@@ -129,9 +139,11 @@ CYCLES = table("cycles", {"a": [5, 6, 7], "b": [9, 10, 11]}, about={"combine": "
     ([CYCLES], {"cycles": 8}, {}, "no plan fits the budget cycles<=8: layer b needs at least 9; raise the budget or offer cheaper options"),
     ([LUT], {"dsp": 3}, {}, "a budget for 'dsp', but costs are known only for: lut"),
     ([LUT], {"lut": "ten%"}, {}, "budget lut='ten%': give a number or a percentage, for example 25%"),
-    ([LUT], {"lut": "50%"}, {"reference": "int16/uint8"}, "cost table 'lut': layer 'a' has no option 'int16/uint8' to take a percentage of"),
+    ([LUT], {"lut": "50%"}, {"reference": "int16/uint8"},
+     "cost table 'lut': layer 'a' has no option 'int16/uint8' to take a percentage of"),
     ([], {}, {"fixed": {"z": "int8/uint8"}}, "no layer 'z' in the damage table (it has a, b)"),
-    ([], {}, {"fixed": {"a": "int8/int8"}}, "no option is left for layer a: damage and cost tables know int2/uint8, int4/uint8, int8/uint8, "
+    ([], {}, {"fixed": {"a": "int8/int8"}},
+     "no option is left for layer a: damage and cost tables know int2/uint8, int4/uint8, int8/uint8, "
      "fixed is int8/int8"),
     ([], {}, {"fixed": {"a": OPTIONS[0], "b": OPTIONS[1]}, "ties": [("a", "b")]}, "no option is left for layers a, b"),
     ([], {}, {"solver": "gurobi"}, "unknown solver 'gurobi' (known: highs, cbc)"),
@@ -145,7 +157,8 @@ def test_messages(costs, budgets, how, text):
 
 
 @pytest.mark.parametrize("text, meaning", [("lut=20000", ("lut", 20000.0)), ("bytes=25%", ("bytes", "25%")), ("wbits<=4.5", ("wbits", 4.5)),
-                                           ("lut = 20k", ("lut", 20000.0)), ("bytes=64Ki", ("bytes", 65536.0)), ("bops=1.5e9", ("bops", 1.5e9))])
+                                           ("lut = 20k", ("lut", 20000.0)), ("bytes=64Ki", ("bytes", 65536.0)),
+                                           ("bops=1.5e9", ("bops", 1.5e9))])
 def test_budget_texts(text, meaning):
     assert parse_budget(text) == meaning
 

@@ -17,7 +17,8 @@ def instance(seed, layers=5, combine="sum", whole=True):
     damage = {k: {o: float(rng.randint(0, 9)) if whole else rng.lognormvariate(-8, 3) for o in OPTIONS} for k in names}
     cost = {k: {o: float(rng.randint(1, 30)) for o in OPTIONS} for k in names}
     lut = {k: {o: float(rng.randint(1, 30)) for o in OPTIONS} for k in names}
-    return Table("kl", "damage", damage), {"bytes": Table("bytes", "cost", cost, about={"combine": combine}, fixed=3.0), "lut": Table("lut", "cost", lut)}
+    costs = [Table("bytes", "cost", cost, about={"combine": combine}, fixed=3.0), Table("lut", "cost", lut)]
+    return Table("kl", "damage", damage), {t.name: t for t in costs}
 
 
 def everything(damage, costs, budgets=None):
