@@ -82,8 +82,9 @@ def _reorder(net: Netlist, name: str, s: Stream, move, via: int) -> Stream:
     s = _lanes(net, name, s, via)
     out = net.like(f"{name}_sorted", s, count=len(move) * via)
     beats = s.beats
-    net.add("qs_reorder", f"{name}_reorder", {"Width": s.bits, "InBeats": beats, "OutBeats": len(move),
-                                             "OrderFile": net.mem(f"{name}_order", move, max(1, (beats - 1).bit_length()))}, {"s": s}, {"m": out})
+    order = net.mem(f"{name}_order", move, max(1, (beats - 1).bit_length()))
+    params = {"Width": s.bits, "InBeats": beats, "OutBeats": len(move), "OrderFile": order}
+    net.add("qs_reorder", f"{name}_reorder", params, {"s": s}, {"m": out})
     return out
 
 

@@ -54,7 +54,8 @@ def _streams(net: Netlist) -> list[str]:
     for s in net.streams.values():
         rows.append(f"  logic {s.name}_valid, {s.name}_ready;")
         if not s.data:
-            rows.append(f"  logic [{s.bits - 1}:0] {s.wires};  // {s.lanes} of {'s' if s.signed else 'u'}{s.width}, {s.beats} beats a frame")
+            kind = f"{'s' if s.signed else 'u'}{s.width}"
+            rows.append(f"  logic [{s.bits - 1}:0] {s.wires};  // {s.lanes} of {kind}, {s.beats} beats a frame")
     return rows
 
 

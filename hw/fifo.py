@@ -23,9 +23,9 @@ def depths(g: Graph) -> dict[tuple[str, int], int]:
     for fork in (n for n, k in reads.items() if k > 1):
         needs = _from(g, fork, plan)
         for n in g.nodes.values():
-            paths = [(k, needs[a][wanted(g, n, k, plan)]) for k, a in enumerate(n.args) if a in needs]
-            for k, mine in paths:
-                others = [p for j, p in paths if j != k]
+            paths = {k: needs[a][wanted(g, n, k, plan)] for k, a in enumerate(n.args) if a in needs}
+            for k in paths:
+                others = [p for j, p in paths.items() if j != k]
                 if others:
                     held = _held(g.nodes[fork].type.size, needs[n.args[k]], wanted(g, n, k, plan), np.maximum.reduce(others))
                     out[n.name, k] = max(out.get((n.name, k), 0), held)

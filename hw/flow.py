@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir import Add, Concat, Conv, Dense, Gather, Graph, Input, MatMul, MaxPool, Mul, Node, Pad, Reshape, Slice, SumPool, Transpose, UserError
+from ir import (Add, Concat, Conv, Dense, Gather, Graph, Input, MatMul, MaxPool, Mul, Node, Pad, Reshape, Slice, SumPool, Transpose,
+                UserError)
 
 from .orders import beat_moves, channels_inner, divisors, flow_shape, inner_axis, moves, renamed, usual_axis
 
@@ -42,6 +43,8 @@ def flows(g: Graph, folding: Folding | None = None) -> dict[str, Flow]:
         raise UserError(f"the folding names {', '.join(sorted(unknown))}, not in the graph (it has {', '.join(g.nodes)})")
     out: dict[str, Flow] = {}
     for n in g.nodes.values():
+        if not n.type.shape:
+            raise UserError(f"node {n.name!r} is a number without axes and has no stream; reshape it to (1,)")
         if n.name in folding and tuple(folding[n.name]) not in (choices := legal(g, n.name)):
             raise UserError(f"folding {folding[n.name]} of node {n.name!r} does not divide it; legal (pe, simd): {_few(choices)}")
         out[n.name] = _flow(g, n, folding, [out[a] for a in n.args])

@@ -112,11 +112,14 @@ def _conv(r: Rule) -> Stream:
 
 
 def _pool(r: Rule) -> Stream:
-    op, x = r.node.op, r.types[0]
-    pad = x.lo if isinstance(op, MaxPool) else op.pad
-    s = _window(r, r.args[0], op.kernel, op.stride, op.padding, (1,) * len(op.kernel), pad, 0)
-    return r.add("qs_pool", {"Lanes": s.lanes, "Taps": math.prod(op.kernel), "InWidth": s.width, "InSigned": int(s.signed),
-                             "OutWidth": r.node.type.bits, "Largest": int(isinstance(op, MaxPool))}, s)
+    op, x, s = r.node.op, r.types[0], r.args[0]
+    whole = tuple(op.kernel) == x.shape[1:] and not any(map(any, op.padding))  # the map as it comes: one sum a channel
+    if not whole:
+        pad = x.lo if isinstance(op, MaxPool) else op.pad
+        s = _window(r, s, op.kernel, op.stride, op.padding, (1,) * len(op.kernel), pad, 0)
+    return r.add("qs_pool", {
+        "Lanes": s.lanes, "Blocks": x.shape[0] // s.lanes if whole else 1, "Taps": math.prod(op.kernel), "InWidth": s.width,
+        "InSigned": int(s.signed), "OutWidth": r.node.type.bits, "Largest": int(isinstance(op, MaxPool))}, s)
 
 
 def _window(r: Rule, s: Stream, kernel, stride, padding, dilation, pad: int, groups: int) -> Stream:
@@ -130,14 +133,13 @@ def _window(r: Rule, s: Stream, kernel, stride, padding, dilation, pad: int, gro
     k, st, d = _two_axes(kernel), _two_axes(stride), _two_axes(dilation)
     before = [0] * (2 - len(padding)) + [p[0] for p in padding]
     blocks = x.shape[0] // s.lanes
-    spans = (k[0] - 1) * d[0] + 1
-    taps = math.prod(kernel)
-    made = r.net.like(f"{r.name}_windows", s, count=math.prod(out) * taps * x.shape[0])
+    tall, wide = ((n - 1) * step + 1 for n, step in zip(k, d))
+    made = r.net.like(f"{r.name}_windows", s, count=math.prod(out) * math.prod(kernel) * x.shape[0])
     return r.add("qs_window", {
         "Lanes": s.lanes, "Blocks": blocks, "Groups": groups or blocks, "Width": s.width, "PadValue": Bits(s.width, pad),
         "InRows": space[0], "InCols": space[1], "OutRows": out[0], "OutCols": out[1], "KernelRows": k[0], "KernelCols": k[1],
         "StrideRows": st[0], "StrideCols": st[1], "DilateRows": d[0], "DilateCols": d[1], "PadTop": before[0], "PadLeft": before[1],
-        "Depth": ring_pixels(space, spans, (k[1] - 1) * d[1] + 1, st)}, s, out=made, part="_window")
+        "Depth": ring_pixels(space, tall, wide, st)}, s, out=made, part="_window")
 
 
 def ring_pixels(space: tuple[int, int], tall: int, wide: int, stride: tuple[int, int]) -> int:
@@ -198,7 +200,7 @@ def _concat(r: Rule, axis: int) -> Stream:
 
 def _slice(r: Rule) -> Stream:
     op, s = r.node.op, r.args[0]
-    axes = _in_beats(r, r.types[0].shape, s.lanes, Size=r.types[0].shape, Start=op.start, Stop=op.stop)
+    axes = _in_beats(r, s.lanes, Size=r.types[0].shape, Start=op.start, Stop=op.stop)
     inner = inner_of(r.sources[0], r.types[0].shape)
     step = [*flow_shape(op.step, inner)]
     step[-1] = step[-1] if s.lanes == 1 else 1
@@ -208,12 +210,13 @@ def _slice(r: Rule) -> Stream:
 def _pad(r: Rule) -> Stream:
     op, t = r.node.op, r.node.type
     s = r.resized(r.args[0], t, "")
-    axes = _in_beats(r, r.types[0].shape, s.lanes, Size=r.types[0].shape, Before=[p[0] for p in op.padding], After=[p[1] for p in op.padding])
-    value = sum((op.value & (1 << t.bits) - 1) << t.bits * k for k in range(s.lanes)) if t.lo <= op.value <= t.hi else 0
+    before, after = zip(*op.padding)
+    axes = _in_beats(r, s.lanes, Size=r.types[0].shape, Before=before, After=after)
+    value = sum((op.value & (1 << t.bits) - 1) << t.bits * k for k in range(s.lanes))
     return r.add("qs_pad", {"Rank": len(t.shape), "Width": s.bits, **axes, "Value": Bits(s.bits, value)}, s)
 
 
-def _in_beats(r: Rule, shape, lanes: int, **fields) -> dict[str, Bits]:
+def _in_beats(r: Rule, lanes: int, **fields) -> dict[str, Bits]:
     """Numbers of each axis as vectors in stream order, those of the innermost axis in beats."""
     inner = inner_of(r.sources[0], r.types[0].shape)
     out = {}

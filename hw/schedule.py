@@ -2,7 +2,6 @@
 import math
 
 from ir import Conv, Dense, Gather, Graph, Input, MatMul, MaxPool, Node, Pad, SumPool
-from ir.infer import spatial
 
 from .flow import Flow, Folding, depthwise, flows, legal
 

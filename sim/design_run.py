@@ -33,8 +33,8 @@ def main(seed: int) -> None:
     job = json.loads((HERE / "job.json").read_text())
     (HERE / "job.json").write_text(json.dumps(job | {"seed": seed}))
     runner = get_runner("verilator")
-    runner.build(sources=[*sorted((HERE / "rtl").glob("*.sv")), *sorted((HERE / "bench").glob("*.sv")), HERE / "qs_top.sv"], hdl_toplevel="qs_bench",
-                 build_dir=HERE / "sim_build", timescale=("1ns", "1ps"),
+    sources = [*sorted((HERE / "rtl").glob("*.sv")), *sorted((HERE / "bench").glob("*.sv")), HERE / "qs_top.sv"]
+    runner.build(sources=sources, hdl_toplevel="qs_bench", build_dir=HERE / "sim_build", timescale=("1ns", "1ps"),
                  build_args=["-Wall", "--assert", "--no-public-flat-rw", "-CFLAGS", "-O2"])
     results = runner.test(hdl_toplevel="qs_bench", test_module="test_design", build_dir=HERE / "sim_build", test_dir=HERE)
     from cocotb_tools.check_results import get_results

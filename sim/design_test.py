@@ -1,6 +1,7 @@
 """cocotb test of a generated design: plays whole frames through it and compares every output beat.  Needs nothing but cocotb.
 
-job.json: beats (output beats to expect), seed (0: no stalls), patience (cycles), streams (names), frame (output beats of one).
+job.json: beats (output beats to expect), seed (0: no stalls), patience (cycles), streams (names), frame (output beats of one),
+reset (cycles after which everything is reset and starts again; 0: never).
 want.hex, if there is one: the data of every output beat.  Leaves result.json: cycles and, of a deadlock, which streams stand.
 """
 import json
@@ -22,6 +23,11 @@ async def frames(dut):
     Clock(dut.clk_i, 2, "ns").start()
     await Timer(10, "ns")
     dut.rst_ni.value = 1
+    if job["reset"]:
+        await Timer(2 * job["reset"] + 1, "ns")  # between two edges: it asserts asynchronously
+        dut.rst_ni.value = 0
+        await Timer(5, "ns")
+        dut.rst_ni.value = 1
     await RisingEdge(dut.stop_o)
     report = {"count": int(dut.count_o.value), "cycles": int(dut.cycle_o.value) - int(dut.still_o.value)}
     if report["count"] < job["beats"]:

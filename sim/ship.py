@@ -41,11 +41,11 @@ def add_bench(folder: Path, d: Design) -> None:
         shutil.copyfile(HERE / source, folder / name)
 
 
-def write_job(folder: Path, d: Design, feeds: dict[str, np.ndarray], frames: int, seed: int) -> None:
+def write_job(folder: Path, d: Design, feeds: dict[str, np.ndarray], frames: int, seed: int, reset: int = 0) -> None:
     """What the cocotb test reads: job.json and a file of beats for every input."""
     for p in d.inputs:
         (folder / f"{p.name}.hex").write_text("\n".join(pack(p, feeds[p.node])) + "\n")
-    (folder / "job.json").write_text(json.dumps({"beats": frames * d.output.beats, "frame": d.output.beats, "seed": seed,
+    (folder / "job.json").write_text(json.dumps({"beats": frames * d.output.beats, "frame": d.output.beats, "seed": seed, "reset": reset,
                                                  "patience": patience(d), "streams": d.streams}))
 
 

@@ -1,5 +1,4 @@
 """Integers in, simulated integers out: a graph or a generated design, run in Verilator under its cocotb test."""
-import json
 import os
 import tempfile
 from dataclasses import dataclass
@@ -27,10 +26,12 @@ class SimResult:
     latency: int
 
 
-def simulate(design: Design | Graph | Path | str, x, stalls: bool | int = False, folding: Folding | None = None) -> SimResult:
+def simulate(design: Design | Graph | Path | str, x, stalls: bool | int = False, folding: Folding | None = None,
+             reset: int = 0) -> SimResult:
     """Simulate a design (or its folder, or a graph) on x, (N, *input.shape) integers or a dict of them.
 
-    stalls: a seed (True is 1) of random stalls on both sides.  The build is kept for the next call.
+    stalls: a seed (True is 1) of random stalls on both sides.  reset: after so many cycles all is reset and starts again.
+    The build is kept for the next call.
     UserError: wrong inputs; a tool that is missing; a deadlock, with the streams that stand still.
     """
     with tempfile.TemporaryDirectory() as d:
@@ -43,18 +44,18 @@ def simulate(design: Design | Graph | Path | str, x, stalls: bool | int = False,
         frames = len(next(iter(feeds.values())))
         if frames == 0:
             raise UserError("nothing to simulate: the inputs hold no frame")
-        return _play(design, feeds, frames, int(stalls), work)
+        return _play(design, feeds, frames, int(stalls), reset, work)
 
 
-def _play(d: Design, feeds: dict[str, np.ndarray], frames: int, seed: int, work: Path) -> SimResult:
+def _play(d: Design, feeds: dict[str, np.ndarray], frames: int, seed: int, reset: int, work: Path) -> SimResult:
     from .design_test import check  # brings in cocotb
     binary = build(testbench.text(d), [*sorted(testbench.SV.glob("*.sv")), *d.sources], fast=True)
     for mem in d.folder.glob("*.mem"):
         os.symlink(mem.resolve(), work / mem.name)
-    write_job(work, d, feeds, frames, seed)
+    write_job(work, d, feeds, frames, seed, reset)
     execute(binary, work, seed, "sim.design_test")
     try:
-        report = check(work)
+        check(work)
     except AssertionError as e:
         raise UserError(str(e)) from None
     rows = [line.split() for line in (work / "m_axis.hex").read_text().splitlines()]

@@ -28,7 +28,8 @@ def text(d: Design) -> str:
     rows.append(_instance("qs_record", d.output, {"DataWidth": d.output.data_bits, "File": '"m_axis.hex"'},
                           clock | {"seed_i": "seed_i", "cycle_i": "cycle_o", "count_o": "count_o"}, "s_axis"))
     watch = clock | {"valid_i": "valid_o", "ready_i": "ready_o", "count_i": "count_o"}
-    rows.append(_text("qs_watch", "u_watch", {"Streams": n}, watch | {k: k for k in ("beats_i", "patience_i", "cycle_o", "still_o", "stop_o")}))
+    watch |= {k: k for k in ("beats_i", "patience_i", "cycle_o", "still_o", "stop_o")}
+    rows.append(_text("qs_watch", "u_watch", {"Streams": n}, watch))
     pins = {f"{p.name}_{w}": f"{p.name}_{w}" for p in [*d.inputs, d.output] for w in ("tvalid", "tready", "tdata", "tlast")}
     return "\n".join([*rows, _text("qs_top", "u_top", {}, clock | pins), "endmodule", ""])
 

@@ -10,7 +10,7 @@ import sim_graphs
 from hw import cycles, generate, legal, load
 from hw.fifo import depths
 from hw.netlist import words
-from ir import Add, Conv, Dense, Graph, Input, Ints, Requant, UserError, run
+from ir import Add, Conv, Dense, Graph, Input, Ints, Requant, Reshape, UserError, run
 from ir.store import load_graph
 from sim import environment, ship, simulate
 from sim.design_test import stuck
@@ -38,7 +38,8 @@ def test_folder(tmp_path):
     assert str(load_graph(tmp_path / "d")) == str(g)
     top = (tmp_path / "d" / "qs_top.sv").read_text()
     assert "always" not in top and all(f"//   {line}" in top for line in str(g).splitlines())
-    assert "s_axis: 3 elements a beat, 4 bits, signed, 50 beats a frame; a frame is sent as 5x5x6 (axis 1, axis 2, axis 0, outermost first)" in top
+    assert "s_axis: 3 elements a beat, 4 bits, signed, 50 beats a frame" in top
+    assert "a frame is sent as 5x5x6 (axis 1, axis 2, axis 0, outermost first)" in top
     assert {p.name for p in (tmp_path / "d").glob("*.mem")} == set(re.findall(r'"(\w+\.mem)"', top))
 
 
@@ -64,7 +65,8 @@ def test_nothing_is_left_of_a_failure(tmp_path):
 
 def test_wrong_folding(tmp_path):
     g = sim_graphs.dense_chain()
-    with pytest.raises(UserError, match=r"^folding \(3, 4\) of node 'd1' does not divide it; legal \(pe, simd\): \(1, 1\), \(1, 2\), .*\(24\)$"):
+    choices = r"\(1, 1\), \(1, 2\), .*\(24\)"
+    with pytest.raises(UserError, match=r"^folding \(3, 4\) of node 'd1' does not divide it; legal \(pe, simd\): " + choices + "$"):
         generate(g, tmp_path / "d", {"d1": (3, 4)})
     with pytest.raises(UserError, match=r"^the folding names d9, not in the graph \(it has x, d1, d1_q, d2, d2_q, d3\)$"):
         generate(g, tmp_path / "d", {"d9": (1, 1)})
@@ -119,7 +121,8 @@ def test_deadlock(tmp_path):
     assert small != text
     top.write_text(small)
     x = np.ones((2, 4, 6, 6), int)
-    with pytest.raises(UserError, match=r"^deadlock after \d+ cycles and 0 of \d+ output beats: no reader takes .*\bs_arg1_queued\b.*; no writer feeds .*\bb\b"):
+    where = r"no reader takes .*\bs_arg1_queued\b.*; no writer feeds .*\bb\b"
+    with pytest.raises(UserError, match=r"^deadlock after \d+ cycles and 0 of \d+ output beats: " + where):
         simulate(d, x)
 
 
@@ -147,3 +150,11 @@ def test_two_inputs_and_a_value_nobody_reads(tmp_path):
     assert np.array_equal(r.outputs, run(g, x)) and r.cycles_total > 0
     with pytest.raises(UserError, match=r"^nothing to simulate: the inputs hold no frame$"):
         simulate(g, {k: v[:0] for k, v in x.items()})
+
+
+def test_no_axes(tmp_path):
+    g = Graph()
+    g.add("x", Input(Ints((1,), 0, 1)))
+    g.add("y", Reshape(()), "x")
+    with pytest.raises(UserError, match=r"^node 'y' is a number without axes and has no stream; reshape it to \(1,\)$"):
+        generate(g, tmp_path / "d")

@@ -28,8 +28,9 @@ def test_equal(name, folding, tmp_path):
     g = getattr(sim_graphs, name)()
     design = generate(g, tmp_path / "design", folding)
     x = samples(g, 8)
-    for seed in (False, 5):
-        assert np.array_equal(simulate(design, x, stalls=seed).outputs, run(g, x)), f"stalls {seed}"
+    assert np.array_equal(simulate(design, x).outputs, run(g, x))
+    stalled = simulate(design, x, stalls=5, reset=100)
+    assert np.array_equal(stalled.outputs, run(g, x)), "with stalls, after a reset in the middle"
 
 
 FOLDINGS = {
