@@ -184,3 +184,17 @@ def test_time_runs_out(solver):
     with pytest.raises(UserError, match="found no plan within 0 s|together") as e:
         allocate(damage, costs, {r: "52%" for r in costs}, solver=solver, gap=0, time_limit=0.0)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_bounds_rule_out_only_what_is_worse(seed, monkeypatch):
+    """Two tight budgets, where the first core of one column seldom holds the best plan."""
+    monkeypatch.setattr(exact, "CORE", 1)
+    monkeypatch.setattr(exact, "SMALL", 0)
+    rng = random.Random(seed)
+    rows = [{f"l{i}": [rng.uniform(1, 9) for _ in OPTIONS] for i in range(6)} for _ in range(3)]
+    damage, costs = table("kl", rows[0], "damage"), {"lut": table("lut", rows[1]), "bytes": table("bytes", rows[2])}
+    least = {r: sum(min(v.values()) for v in t.rows.values()) for r, t in costs.items()}
+    budgets = {r: least[r] + rng.uniform(4, 12) for r in costs}
+    best = brute(damage, costs, budgets)
+    assert best is None or allocate(damage, costs, budgets, gap=0).damage["kl"] == pytest.approx(best, rel=1e-12)
