@@ -11,6 +11,7 @@ import itertools
 import json
 import random
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,10 +21,12 @@ from scipy.optimize import nnls
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from hw.models import parts  # noqa: E402
-from hw.synth import measure, rtl_hash, version  # noqa: E402
-from hw.targets import FAMILIES  # noqa: E402
-from ir import store  # noqa: E402
+from hw.cost import constants, graph_costs, total  # noqa: E402
+from hw.models import KNOWN, parts  # noqa: E402
+from hw.synth import measure, rtl_hash, synth_design, version  # noqa: E402
+from hw.targets import FAMILIES, TARGETS  # noqa: E402
+from hw.verilog import generate  # noqa: E402
+from ir import Add, Conv, Dense, Graph, Input, Ints, MaxPool, Requant, Reshape, store  # noqa: E402
 
 DATA = ROOT / "hw" / "data"
 FOLDS = 5
@@ -46,6 +49,9 @@ def cases() -> list[tuple[str, dict, int]]:
 def each(**choices) -> list[dict]: return [{k: v} for k, vs in choices.items() for v in vs]
 
 
+def vector(*values) -> int: return sum(v << 32 * k for k, v in enumerate(values))
+
+
 def grid(**choices) -> list[dict]: return [dict(zip(choices, vs)) for vs in itertools.product(*choices.values())]
 
 
@@ -53,22 +59,23 @@ SWEEPS = {  # module -> usual point, changes to it, what mixtures draw from
     "qs_mvu": (
         dict(Groups=1, Rows=32, Cols=144, Pe=4, Simd=4, InWidth=8, InSigned=0, WeightWidth=4, BiasWidth=16, OutWidth=20),
         grid(Pe=(1, 8), Simd=(1, 8), WeightWidth=(2, 8)) + each(InWidth=(1, 4), WeightWidth=(3, 6), OutWidth=(14, 28))
-        + each(dsp_bits=(2,), Cols=(4, 1152)) + [dict(Rows=r, Cols=c, Pe=r, Simd=c, InWidth=a, WeightWidth=w) for r, c, a, w in ((8, 8, 8, 4), (8, 8, 4, 2))],
+        + each(dsp_bits=(2,), Cols=(4, 1152))
+        + [dict(Rows=8, Cols=8, Pe=8, Simd=8, InWidth=a, WeightWidth=w) for a, w in ((8, 4), (4, 2))],
         dict(Pe=(1, 2, 4, 8), Simd=(1, 2, 3, 6, 8), InWidth=(2, 4, 8), InSigned=(0, 1), WeightWidth=(2, 3, 4, 5, 6, 8),
              OutWidth=(16, 18, 22, 24), BiasWidth=(8, 12, 18), Rows=(16, 64, 128), Cols=(48, 144, 288), dsp_bits=(9, 9, 9, 4))),
     "qs_vvu": (
         dict(Lanes=4, Blocks=8, Taps=9, InWidth=8, InSigned=0, WeightWidth=4, BiasWidth=12, OutWidth=18),
-        each(Lanes=(1, 8), Blocks=(1, 32), InWidth=(4,), WeightWidth=(2, 8), OutWidth=(12, 22), dsp_bits=(2,)),
+        each(Lanes=(1, 8), Blocks=(1, 32), WeightWidth=(2, 8), dsp_bits=(2,)),
         dict(Lanes=(1, 2, 4, 8), Blocks=(4, 16), InWidth=(4, 8), InSigned=(0, 1), WeightWidth=(2, 4, 8), OutWidth=(14, 20))),
     "qs_requant": (
         dict(Lanes=4, Rows=8, Repeat=1, InWidth=20, InSigned=1, OutWidth=8, MulWidth=15, Shift=20, Zero=0, Lo=0, Hi=255),
-        each(Lanes=(1, 8), Rows=(1, 64), InWidth=(12, 17, 28), MulWidth=(4, 8, 17), Shift=(12, 26), Repeat=(49,))
-        + [dict(OutWidth=4, Lo=-8, Hi=7), dict(OutWidth=8, Lo=-128, Hi=127, Zero=-20), dict(OutWidth=2, Lo=0, Hi=3)],
+        each(Lanes=(1, 8), Rows=(1,), InWidth=(12, 17), MulWidth=(8,), Shift=(12,))
+        + [dict(OutWidth=4, Lo=-8, Hi=7, Rows=64), dict(Lo=-128, Hi=127, Zero=-20, InWidth=28), dict(OutWidth=2, Lo=0, Hi=3, MulWidth=17)],
         dict(Lanes=(1, 2, 4, 8), Rows=(1, 4, 16), InWidth=(12, 16, 19, 22), MulWidth=(8, 12, 15, 17), Shift=(12, 16, 18, 22))),
     "qs_window": (
         dict(Lanes=4, Blocks=4, Groups=1, Width=8, PadValue=0, InRows=16, InCols=16, OutRows=16, OutCols=16, KernelRows=3, KernelCols=3,
              StrideRows=1, StrideCols=1, DilateRows=1, DilateCols=1, PadTop=1, PadLeft=1),
-        each(Lanes=(1, 16), Blocks=(1, 32), Width=(2,), Groups=(4,))
+        each(Lanes=(1, 16), Blocks=(1, 32))
         + [dict(InRows=64, InCols=64, OutRows=64, Blocks=8), dict(InRows=1, OutRows=1, KernelRows=1, PadTop=0, InCols=64),
            dict(KernelRows=5, KernelCols=5, PadTop=2, PadLeft=2), dict(StrideRows=2, StrideCols=2, OutRows=8),
            dict(KernelRows=2, KernelCols=2, StrideRows=2, StrideCols=2, PadTop=0, PadLeft=0, OutRows=8, Groups=4)],
@@ -76,24 +83,32 @@ SWEEPS = {  # module -> usual point, changes to it, what mixtures draw from
     "qs_fifo": (dict(DataWidth=16, Depth=64), grid(DataWidth=(4, 48), Depth=(2, 32, 600)), {}),
     "qs_skid": (dict(DataWidth=16), each(DataWidth=(4, 64)), {}),
     "qs_dwc": (dict(Width=8, InLanes=1, OutLanes=4),
-               [dict(InLanes=i, OutLanes=o, Width=w) for i, o, w in ((1, 2, 4), (1, 8, 16), (2, 1, 4), (8, 1, 16), (16, 4, 8), (4, 16, 8))], {}),
+               [dict(InLanes=i, OutLanes=o, Width=w) for i, o, w in ((1, 8, 16), (2, 1, 4), (8, 1, 16), (16, 4, 8))], {}),
     "qs_pool": (dict(Lanes=4, Taps=4, InWidth=8, InSigned=0, OutWidth=8, Largest=1),
-                each(Lanes=(1, 16)) + [dict(InWidth=4, OutWidth=4)]
+                [dict(Lanes=16, InWidth=4, OutWidth=4)]
                 + [dict(Largest=0, OutWidth=o, Taps=t, Lanes=n) for o, t, n in ((10, 4, 4), (14, 49, 1), (14, 49, 16))], {}),
     "qs_add": (dict(Lanes=4, AWidth=8, ASigned=1, BWidth=8, BSigned=1, OutWidth=9),
                [dict(Lanes=n, AWidth=a, BWidth=a, OutWidth=a + 1) for n, a in ((1, 8), (8, 4), (4, 16))], {}),
     "qs_mul": (dict(Lanes=4, AWidth=8, ASigned=1, BWidth=8, BSigned=1, OutWidth=16),
-               each(Lanes=(1,)) + [dict(AWidth=a, BWidth=b, OutWidth=a + b) for a, b in ((4, 4), (8, 4), (12, 6), (16, 16))], {}),
+               each(Lanes=(1,)) + [dict(AWidth=a, BWidth=b, OutWidth=a + b) for a, b in ((4, 4), (12, 6), (16, 16))], {}),
     "qs_lut": (dict(Lanes=1, InWidth=8, OutWidth=8),
-               grid(InWidth=(4, 6), OutWidth=(4, 8)) + each(Lanes=(4,)) + [dict(InWidth=10, OutWidth=16)], {}),
-    "qs_gather": (dict(InWidth=6, NumRows=64, RowBeats=4, Lanes=2, OutWidth=8), each(NumRows=(16,), RowBeats=(1, 16), Lanes=(8,)), {}),
+               [dict(InWidth=4), dict(Lanes=4, OutWidth=4), dict(InWidth=10, OutWidth=16)], {}),
+    "qs_gather": (dict(InWidth=6, NumRows=64, RowBeats=4, Lanes=2, OutWidth=8), each(NumRows=(16,), RowBeats=(1,), Lanes=(8,)), {}),
+    "qs_concat": (dict(NumIn=2, Width=16, Beats=vector(4, 4)), [dict(Width=64), dict(NumIn=3, Beats=vector(8, 30, 2))], {}),
     "qs_fork": (dict(NumOut=2, Width=32), each(NumOut=(3, 4)), {}),
     "qs_reorder": (dict(Width=8, InBeats=64, OutBeats=64),
                    [dict(Width=w, InBeats=n, OutBeats=n) for w, n in ((32, 64), (8, 16), (4, 784))], {}),
+    "qs_slice": (dict(Rank=3, Width=16, Size=vector(8, 8, 4), Start=vector(1, 1, 0), Stop=vector(7, 7, 4), Step=vector(1, 1, 1)),
+                 [dict(Width=64), dict(Step=vector(2, 2, 1)),
+                  dict(Size=vector(64, 64, 16), Start=vector(0, 2, 0), Stop=vector(64, 60, 8)),
+                  dict(Rank=1, Size=64, Start=4, Stop=60, Step=1)], {}),
+    "qs_pad": (dict(Rank=3, Width=16, Size=vector(8, 8, 4), Before=vector(1, 1, 0), After=vector(1, 1, 0), Value=0),
+               [dict(Width=64), dict(Size=vector(64, 64, 16)),
+                dict(Rank=1, Size=60, Before=2, After=2)], {}),
     "qs_matmul": (dict(M=8, K=16, N=8, KLanes=2, Lanes=2, AWidth=8, ASigned=1, BWidth=8, BSigned=1, OutWidth=20),
-                  each(KLanes=(1, 4), Lanes=(4,), BWidth=(4,), OutWidth=(24,)) + [dict(K=64, N=32)], {}),
+                  each(KLanes=(1, 4), BWidth=(4,)) + [dict(K=64, N=32)], {}),
 }
-MIXTURES = {"qs_mvu": 14, "qs_vvu": 5, "qs_requant": 6, "qs_window": 5}
+MIXTURES = {"qs_mvu": 9, "qs_vvu": 3, "qs_requant": 4, "qs_window": 3}
 SETTLE = {
     "qs_window": lambda p: p | {"OutCols": (p["InCols"] + 2 * p["PadLeft"] - p["KernelCols"]) // p["StrideCols"] + 1,
                                 "Depth": min(p["InRows"], p["KernelRows"] + p["StrideRows"]) * p["InCols"] if p["InRows"] > 1
@@ -104,13 +119,14 @@ SETTLE = {
 def run_all(family: str, path: Path) -> list[dict]:
     """Every case measured; those that are in the file already are taken from there."""
     old = {key(r["module"], r["params"], r["dsp_bits"], r["rtl"]): r for r in json.loads(path.read_text())["runs"]} if path.exists() else {}
-    now = {m: rtl_hash(m) for m in SWEEPS}
+    now = {m: rtl_hash(m, family) for m in SWEEPS}
     runs = {k: r for k, r in old.items() if r["rtl"] == now[r["module"]]}
     todo = [c for c in cases() if key(*c, now[c[0]]) not in runs]
     for i, (module, params, dsp_bits) in enumerate(todo):
         start = time.time()
         found = measure(module, params, family, dsp_bits)
-        run = {"module": module, "params": params, "dsp_bits": dsp_bits, "rtl": now[module], **found, "seconds": round(time.time() - start, 1)}
+        run = {"module": module, "params": params, "dsp_bits": dsp_bits, "rtl": now[module], **found,
+               "seconds": round(time.time() - start, 1)}
         runs[key(module, params, dsp_bits, now[module])] = run
         save(path, family, list(runs.values()))
         print(f"{i + 1}/{len(todo)} {module} {found} {run['seconds']} s", flush=True)
@@ -129,10 +145,12 @@ def save(path: Path, family: str, runs: list[dict]) -> None:
 def fit(runs: list[dict], family: str, resource: str) -> tuple[dict[str, float], dict[str, float]]:
     """Constants of the terms (least squares of the relative error, none negative), and the errors, also on left-out runs."""
     terms = [getattr(parts(r["module"], r["params"], family, r["dsp_bits"]), resource) for r in runs]
-    names = sorted({t for row in terms for t in row if any(other.get(t) for other in terms)})
+    known = KNOWN if resource == "lut" else {}
+    names = sorted({t for row in terms for t in row if t not in known and any(other.get(t) for other in terms)})
     a = np.array([[row.get(n, 0) for n in names] for row in terms], float)
     y = np.array([r[resource] for r in runs], float)
     scale = 1 / np.maximum(y, 10)
+    y -= [sum(v * row.get(k, 0) for k, v in known.items()) for row in terms]
     x = nnls(a * scale[:, None], y * scale)[0]
     left = np.zeros(len(y))
     for k in range(FOLDS):
@@ -140,7 +158,55 @@ def fit(runs: list[dict], family: str, resource: str) -> tuple[dict[str, float],
         left[out] = a[out] @ nnls(a[~out] * scale[~out, None], y[~out] * scale[~out])[0]
     errors = {"median": np.median(abs(a @ x - y) * scale), "max": np.max(abs(a @ x - y) * scale),
               "left_out_median": np.median(abs(left - y) * scale), "left_out_max": np.max(abs(left - y) * scale)}
-    return dict(zip(names, x.round(4).tolist())), {k: round(float(v), 4) for k, v in errors.items()}
+    return known | dict(zip(names, x.round(4).tolist())), {k: round(float(v), 4) for k, v in errors.items()}
+
+
+def conv_net() -> tuple[Graph, dict]:
+    """Two convolutions, pooled, and a dense layer, 4-bit weights and activations."""
+    r = np.random.default_rng(1)
+    g = Graph()
+    g.add("x", Input(Ints((4, 12, 12), 0, 255)))
+    g.add("c1", Conv(r.integers(-7, 8, (8, 4, 3, 3)), r.integers(-99, 99, 8), padding=((1, 1), (1, 1))), "x")
+    g.add("q1", Requant(r.integers(20000, 32000, 8), 24, 0, 0, 15), "c1")
+    g.add("p", MaxPool((2, 2), (2, 2)), "q1")
+    g.add("c2", Conv(r.integers(-7, 8, (16, 8, 3, 3)), r.integers(-99, 99, 16), padding=((1, 1), (1, 1))), "p")
+    g.add("q2", Requant(r.integers(20000, 32000, 16), 23, 0, 0, 15), "c2")
+    g.add("f", Reshape((576,)), "q2")
+    g.add("d", Dense(r.integers(-7, 8, (10, 576)), r.integers(-99, 99, 10)), "f")
+    return g, {"c1": (4, 2), "p": (4, 1), "c2": (4, 4), "d": (2, 8)}
+
+
+def residual_net() -> tuple[Graph, dict]:
+    """A ternary stem, a depthwise and a pointwise layer of 8 and 6 bits around which the stem's value passes, and their sum."""
+    r = np.random.default_rng(2)
+    g = Graph()
+    g.add("x", Input(Ints((3, 16, 16), -128, 127)))
+    g.add("c", Conv(r.integers(-1, 2, (8, 3, 3, 3)), r.integers(-99, 99, 8), (2, 2), ((1, 1), (1, 1))), "x")
+    g.add("q", Requant(r.integers(20000, 32000, 8), 19, 0, 0, 255), "c")
+    g.add("dw", Conv(r.integers(-127, 128, (8, 1, 3, 3)), r.integers(-99, 99, 8), (1, 1), ((1, 1), (1, 1)), groups=8), "q")
+    g.add("qd", Requant(r.integers(20000, 32000, 8), 25, 0, 0, 255), "dw")
+    g.add("pw", Conv(r.integers(-31, 32, (8, 8, 1, 1)), r.integers(-99, 99, 8)), "qd")
+    g.add("qp", Requant(r.integers(20000, 32000, 8), 23, 0, -128, 127), "pw")
+    g.add("a", Add(), "qp", "q")
+    return g, {"c": (4, 3), "dw": (2, 1), "pw": (2, 4)}
+
+
+DESIGNS = {"two convolutions, a pool and a dense layer, 4 bits": conv_net, "ternary, depthwise and pointwise with a residual": residual_net}
+
+
+def check(name: str, family: str) -> dict:
+    """Resources of a whole design, predicted and synthesized."""
+    g, folding = DESIGNS[name]()
+    device = next(t.name for t in TARGETS.values() if t.family == family)
+    constants.cache_clear()
+    guess = total(graph_costs(g, folding, device))
+    with tempfile.TemporaryDirectory() as d:
+        generate(g, Path(d) / "design", folding)
+        found = synth_design(Path(d) / "design", device)
+    row = {"design": name, **{r: [round(guess[r], 1), found[r]] for r in ("lut", "ff", "dsp", "bram")}}
+    row["lut_error"] = round(guess["lut"] / found["lut"] - 1, 4)
+    print(row, flush=True)
+    return row
 
 
 def main() -> None:
@@ -159,14 +225,18 @@ def main() -> None:
             p = parts(name, r["params"], args.family, r["dsp_bits"])
             print(f"{name} {r['params']}: {r['dsp']} DSP and {r['bram']} BRAM, predicted {p.dsp} and {p.bram}")
         (lut, lut_error), (ff, ff_error) = fit(mine, args.family, "lut"), fit(mine, args.family, "ff")
-        modules[name] = {"lut": lut, "ff": ff, "error": {"lut": lut_error, "ff": ff_error, "dsp_bram_wrong": len(wrong)},
-                         "runs": len(mine), "rtl": mine[0]["rtl"]}
+        error = {"lut": lut_error, "ff": ff_error, "dsp_bram_wrong": len(wrong)}
+        modules[name] = {"lut": lut, "ff": ff, "error": error, "runs": len(mine), "rtl": mine[0]["rtl"]}
         print(f"{name:12} {len(mine):3} runs  LUT {lut_error}  FF {ff_error}  {lut}")
     for free in ("qs_resize", "qs_drain"):
-        modules[free] = {"lut": {}, "ff": {}, "error": {}, "runs": 0, "rtl": rtl_hash(free)}
+        modules[free] = {"lut": {}, "ff": {}, "error": {}, "runs": 0, "rtl": rtl_hash(free, args.family)}
     target = DATA / f"{args.family}.json"
-    old = store.load_json(target, "hw-costs") if target.exists() else {}
-    store.save_json(target, "hw-costs", {"family": args.family, "yosys": version(), "modules": modules, "check": old.get("check", [])})
+    body = {"family": args.family, "yosys": version(), "modules": modules, "check": []}
+    if args.fit_only and target.exists():
+        body["check"] = store.load_json(target, "hw-costs")["check"]
+    store.save_json(target, "hw-costs", body)
+    if not args.fit_only:
+        store.save_json(target, "hw-costs", body | {"check": [check(name, args.family) for name in DESIGNS]})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a module of hw/rtl costs, as a function of its parameters.
 
 Multipliers and block RAMs are counted; LUTs and flip-flops are sums of a few terms that follow from the structure of the
-module, each times a constant that was measured with Yosys (benchmarks/fit_hw_cost.py -> hw/data/<family>.json).
+module, each times a constant that was fitted to runs of Yosys (benchmarks/fit_hw_cost.py -> hw/data/<family>.json).
 """
 import math
 from collections.abc import Callable, Mapping
@@ -12,6 +12,7 @@ from ir import Registry
 from .memory import Memory, place
 from .targets import DSP_BITS
 
+KNOWN = {"carry": 1.0, "lutram": 6.0}  # terms of LUTs that are counted, not fitted: carry chains, cells of LUT RAM
 MODELS: Registry = Registry("hardware module")
 Terms = dict[str, float]
 
@@ -89,7 +90,9 @@ def memory(out: Parts, p: Params, depth: int, width: int, writable: bool, rom: s
     m = place(depth, width, writable, p.family)
     out.bram += m.bram
     columns = distinct(width, depth) if m.rom_bits else width
-    out.add("lut", rom=columns * max(1, depth / 16) if m.rom_bits else 0, lutram=m.lutram, memory_mux=m.mux)
+    if m.rom_bits:
+        out.add("lut", **({"rom": columns * depth / 16} if depth > 16 else {"small_rom": columns}))
+    out.add("lut", lutram=m.lutram, memory_mux=m.mux)
     alone = writable if depth == 1 else -(m.bram > 0)  # a single word is a register, or a constant
     out.add("ff", memory_out=0 if depth == 1 and not writable else columns * (registered + alone),
             memory_mux=log2(m.mux // width + 1) if m.mux and m.bram else 0)
@@ -104,11 +107,11 @@ def product(out: Parts, p: Params, count: int, a: int, a_signed: int, b: int, b_
     if rows < p.dsp_bits and constant:
         out.add("lut", constant_rows=count * (rows - 1) * pairs(other + 1))
     elif rows < p.dsp_bits:
-        out.add("lut", rows=count * (rows - 1) * pairs(other + 1), row0=count * other)
+        out.add("lut", carry=count * (rows - 1) * pairs(other + 1), row0=count * other)
     else:
         tiles = _tiles(a + (not a_signed)) * _tiles(b + (not b_signed))
         out.dsp += count * tiles
-        out.add("lut", tiles=count * (tiles - 1) * (a + b))
+        out.add("lut", tiles=count * (tiles - 1) * pairs(max(2, a + b - 17)))
     return a + (not a_signed) + b + (not b_signed)
 
 
@@ -125,7 +128,9 @@ def _mvu(out: Parts, p: Params) -> None:
     memory(out, p, words, lanes * p.WeightWidth, False, "WeightFile")
     memory(out, p, p.Groups * turns, p.Pe * p.BiasWidth, False, "BiasFile", 2)
     wide = product(out, p, lanes, p.InWidth, p.InSigned, p.WeightWidth, 1, words == 1)
-    out.add("lut", adders=p.Pe * sum(pairs(min(p.OutWidth, wide + k)) for k in range(1, p.Simd)), accumulators=p.Pe * pairs(p.OutWidth), first=p.Pe * p.OutWidth)
+    adders = p.Pe * sum(pairs(min(p.OutWidth, wide + k)) for k in range(1, p.Simd))
+    out.add("lut", **{"constant_sums" if words == 1 else "carry": adders})
+    out.add("lut", carry=p.Pe * pairs(p.OutWidth), first=p.Pe * p.OutWidth)
     out.add("ff", x=p.Simd * p.InWidth, dot=p.Pe * min(p.OutWidth, prod + p.Simd - 1),
             accumulators=2 * p.Pe * p.OutWidth)
     counter(out, turns, beats, words, p.Groups * turns if p.Groups > 1 else 1)
@@ -141,7 +146,7 @@ def _vvu(out: Parts, p: Params) -> None:
     memory(out, p, words, p.Lanes * p.WeightWidth, False, "WeightFile")
     memory(out, p, p.Blocks, p.Lanes * p.BiasWidth, False, "BiasFile", 2)
     product(out, p, p.Lanes, p.InWidth, p.InSigned, p.WeightWidth, 1, words == 1)
-    out.add("lut", accumulators=p.Lanes * pairs(p.OutWidth), first=p.Lanes * p.OutWidth)
+    out.add("lut", carry=p.Lanes * pairs(p.OutWidth), first=p.Lanes * p.OutWidth)
     out.add("ff", x=p.Lanes * p.InWidth, dot=p.Lanes * prod, accumulators=2 * p.Lanes * p.OutWidth)
     counter(out, p.Taps, p.Blocks, words)
 
@@ -153,8 +158,11 @@ def _requant(out: Parts, p: Params) -> None:
     rounded = total - p.Shift
     memory(out, p, p.Rows, p.Lanes * p.MulWidth, False, "MulFile")
     product(out, p, p.Lanes, p.InWidth, p.InSigned, p.MulWidth, 0, p.Rows == 1)
-    out.add("lut", rounding=p.Lanes * pairs(total), bounds=p.Lanes * 2 * pairs(rounded), result=p.Lanes * p.OutWidth)
-    out.add("ff", x=p.Lanes * p.InWidth, product=p.Lanes * prod, result=p.Lanes * p.OutWidth)
+    reach = 1 << rounded - 1  # a bound beyond is never met, and 0 is the sign bit
+    bounds = (p.Lo - p.Zero > -reach and p.Lo != p.Zero) + (p.Hi - p.Zero < reach - 1)
+    out.add("lut", rounding=p.Lanes * pairs(rounded + 1), bounds=p.Lanes * bounds * pairs(rounded),
+            result=p.Lanes * p.OutWidth * (1 + (p.Zero != 0)))
+    out.add("ff", x=p.Lanes * p.InWidth, product=p.Lanes * min(prod, rounded), result=p.Lanes * p.OutWidth)
     counter(out, p.Rows, p.Repeat)
 
 
@@ -198,7 +206,7 @@ def _pool(out: Parts, p: Params) -> None:
 
 @model("qs_add")
 def _add(out: Parts, p: Params) -> None:
-    out.add("lut", adders=p.Lanes * pairs(p.OutWidth))
+    out.add("lut", carry=p.Lanes * pairs(p.OutWidth))
     out.add("ff", width=p.Lanes * p.OutWidth)
 
 
@@ -230,6 +238,26 @@ def _fork(out: Parts, p: Params) -> None:
 def _concat(out: Parts, p: Params) -> None:
     out.add("lut", select=p.Width * (p.NumIn - 1))
     out.add("ff", width=p.Width)
+    counter(out, max(_vector(p.Beats, p.NumIn)))
+
+
+@model("qs_slice")
+def _slice(out: Parts, p: Params) -> None:
+    axes = _vector(p.Size, p.Rank)
+    out.add("lut", bounds=sum(map(log2, axes)))
+    out.add("ff", width=p.Width)
+    counter(out, *axes, *_vector(p.Step, p.Rank))
+
+
+@model("qs_pad")
+def _pad(out: Parts, p: Params) -> None:
+    axes = [sum(v) for v in zip(*(_vector(v, p.Rank) for v in (p.Before, p.Size, p.After)))]
+    out.add("lut", bounds=sum(map(log2, axes)), width=p.Width)
+    out.add("ff", width=p.Width)
+    counter(out, *axes)
+
+
+def _vector(value: int, rank: int) -> list[int]: return [value >> 32 * k & 0xffffffff for k in range(rank)]
 
 
 @model("qs_reorder")
@@ -246,8 +274,8 @@ def _matmul(out: Parts, p: Params) -> None:
     for _ in range(p.KLanes):
         memory(out, p, 2 << log2(beats * blocks), p.Lanes * p.BWidth, True)
     wide = product(out, p, p.Lanes * p.KLanes, p.AWidth, p.ASigned, p.BWidth, p.BSigned)
-    out.add("lut", adders=p.Lanes * sum(pairs(min(p.OutWidth, wide + k)) for k in range(1, p.KLanes)),
-            accumulators=p.Lanes * pairs(p.OutWidth))
+    out.add("lut", carry=p.Lanes * (sum(pairs(min(p.OutWidth, wide + k)) for k in range(1, p.KLanes)) + pairs(p.OutWidth)),
+            first=p.Lanes * p.OutWidth)
     out.add("ff", accumulators=3 * p.Lanes * p.OutWidth)
     counter(out, p.M, blocks, beats, beats * blocks, *[beats * blocks] * p.KLanes)
 

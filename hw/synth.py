@@ -15,6 +15,7 @@ from .targets import DSP_BITS, FAMILIES, Family, fpga
 from .verilog import TOP, library, load
 
 ARITH = Path(__file__).parent / "data" / "arith.v"
+DELAY_PS = 10_000  # of logic between registers; as much again is left for routing at 50 MHz
 
 def synthesize(sources: list[Path], top: str, params: dict[str, int | str] | None = None, family: str = "ecp5",
                files: list[Path] = (), dsp_bits: int = DSP_BITS, timeout_s: float = 900) -> dict[str, int]:
@@ -45,9 +46,9 @@ def measure(module: str, params: dict[str, int], family: str = "ecp5", dsp_bits:
         return synthesize(library(module), module, params | {k: f.name for k, f in files.items()}, family, list(files.values()), dsp_bits)
 
 
-def rtl_hash(module: str) -> str:
-    """Names what `measure` measures: the module, those it uses, and the mapping of the arithmetic."""
-    return store.digest(*(p.read_text() for p in (*library(module), ARITH)))
+def rtl_hash(module: str, family: str = "ecp5") -> str:
+    """Names what `measure` measures: the module, those it uses, and how they are mapped."""
+    return store.digest(*(p.read_text() for p in (*library(module), ARITH)), script([], module, {}, FAMILIES[family], DSP_BITS))
 
 
 def synth_design(folder: Path | str, device: str | None = None, timeout_s: float = 3600) -> dict:
@@ -63,15 +64,17 @@ def synth_design(folder: Path | str, device: str | None = None, timeout_s: float
 
 
 def script(sources: list[str], top: str, params: dict[str, int | str], family: Family, dsp_bits: int) -> str:
-    """The Yosys commands: as the vendor-neutral flow of the family, but each adder a carry chain (see hw/data/arith.v).
+    """The Yosys commands: the usual flow of the family, but each adder a carry chain (see hw/data/arith.v).
 
-    The SAT check of abc9 is off because it does not end on large adder graphs.
+    abc9 gets a delay that it need not beat: without one it spends up to seven times the LUTs on short paths.  Its SAT
+    check is off because it does not end on large adder graphs.
     """
     lines = [f"read_verilog -defer -sv {' '.join(sources)}"]
     if params:
         lines.append(f"chparam {' '.join(f'-set {k} {_value(v)}' for k, v in params.items())} $abstract\\{top}")
     return "\n".join([*lines, f"hierarchy -check -top {top}", "proc", "flatten", "opt -nodffe -nosdff", "peepopt", "wreduce", "opt_clean",
-                      f"techmap {family.arith} -D DSP_BITS={dsp_bits} -map {ARITH.name}", "scratchpad -set abc9.verify 0",
+                      f"techmap {family.arith} -D DSP_BITS={dsp_bits} -map {ARITH.name}",
+                      f"scratchpad -set abc9.verify 0 -set abc9.D {DELAY_PS}",
                       f"{family.synth} -top {top}", "tee -o stat.json stat -json", ""])
 
 
@@ -106,4 +109,6 @@ def _cells(path: Path) -> dict[str, int]:
 
 
 def _value(v: int | str) -> str:
-    return f'"{v}"' if isinstance(v, str) else f"64'd{int(v) & (1 << 64) - 1}"  # chparam reads no sign; the declared type cuts it
+    """As chparam reads it, which knows no sign; the declared type of the parameter cuts what is too wide."""
+    bits = 64 if isinstance(v, str) else max(64, int(v).bit_length())
+    return f'"{v}"' if isinstance(v, str) else f"{bits}'d{int(v) & (1 << bits) - 1}"

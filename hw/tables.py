@@ -32,7 +32,8 @@ def layer_costs(layers: dict[str, Layer], options: list[Option | str], target: T
             for r, v in {**best.cost, "cycles": best.cycles}.items():
                 rows[r].setdefault(layer.name, {})[str(o)] = round(float(v), 1)
     about = {"target": t.name, "cycles": cycles, "constants": constants(t.family)["hash"]}
-    return {r: Table(r, "cost", rows[r], unit, dict(about)) for r, unit in UNITS.items()}
+    combine = {"cycles": {"combine": "max"}}
+    return {r: Table(r, "cost", rows[r], unit, about | combine.get(r, {})) for r, unit in UNITS.items()}
 
 
 def _goal(layers: dict[str, Layer], menu: list[Option], t: Target) -> int:

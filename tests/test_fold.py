@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hw.choose import Choice, choose, total
 from ir import UserError
 
-choice = st.builds(lambda c, lut, dsp: Choice((1, 1), c, {"lut": lut, "dsp": dsp}), st.integers(1, 12), st.integers(0, 20), st.integers(0, 5))
+choice = st.builds(lambda c, lut, dsp: Choice((1, 1), c, {"lut": lut, "dsp": dsp}),
+                   st.integers(1, 12), st.integers(0, 20), st.integers(0, 5))
 nodes = st.lists(st.lists(choice, min_size=1, max_size=4), min_size=1, max_size=4).map(lambda v: {f"n{i}": c for i, c in enumerate(v)})
 
 
