@@ -13,6 +13,7 @@ from ir import UserError
 from .tools import environment
 
 FLAGS = ["-Wall", "--assert", "--x-assign", "unique", "--x-initial", "unique", "--timescale", "1ns/1ps"]
+KEPT = 200  # builds; the oldest go first
 LIBRARY = Path(__file__).parents[1] / "hw" / "rtl"
 PARTS = ("verilated", "verilated_vpi", "verilated_threads", "verilated_timing", "verilated_random", "verilated_dpi", "verilated_probdist")
 
@@ -47,6 +48,7 @@ def build(bench: str, files: list[Path], fast: bool = False) -> Path:
     h = hashlib.sha256("\0".join([bench, *(f.read_text() for f in files), *FLAGS, str(fast), _versions(env)]).encode())
     kept = cache() / "verilator" / h.hexdigest()[:24]
     if kept.exists():
+        kept.touch()
         return kept
     kept.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as d:
@@ -56,6 +58,8 @@ def build(bench: str, files: list[Path], fast: bool = False) -> Path:
         fresh = kept.with_suffix(f".{os.getpid()}")
         shutil.copy2(work / "obj" / "qs_bench", fresh)
         fresh.replace(kept)
+    for old in sorted((p for p in kept.parent.iterdir() if p.is_file()), key=lambda p: p.stat().st_mtime)[:-KEPT]:
+        old.unlink(missing_ok=True)
     return kept
 
 

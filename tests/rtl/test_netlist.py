@@ -12,6 +12,7 @@ from ir.infer import infer
 from sim.bench import instance
 from sim.build import LIBRARY, sources
 from test_requant import case as requant_case
+from test_windows import MATRICES, WINDOWS, matrix, window
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +61,7 @@ def test_netlists_agree(tmp_path):
             Rank=2, Width=4, Size=packed((3, 4)), Start=packed((1, 0)), Stop=packed((3, 4)), Step=packed((1, 3)))),
         check(Pad(((1, 0), (0, 2)), 3), [a], [random_ints(a, 20)], "qs_pad", dict(
             Rank=2, Width=4, Size=packed((3, 4)), Before=packed((1, 0)), After=packed((0, 2)), Value=3)),
+        window(*WINDOWS[1], frames=2), matrix(*MATRICES[1], frames=20),
     ]
     nets = [netlist(c, f"qs_case{k}", tmp_path) for k, c in enumerate(cases)]
     agree(nets, tmp_path, (None, 1), folders=[tmp_path])

@@ -58,22 +58,28 @@ def folded(w: np.ndarray, pe: int, simd: int, bits: int) -> str:
     return mem(pack(words, pe * simd, bits), pe * simd * bits)
 
 
-def test_matrix_vector(tmp_path):
+MATRICES = [  # groups, rows, cols, pe, simd, range of x, range of the weights
+    (1, 4, 6, 1, 1, (-8, 7), (-8, 7)), (1, 6, 8, 3, 4, (0, 15), (-1, 1)), (2, 4, 3, 2, 3, (-128, 127), (-128, 127)),
+    (1, 5, 7, 5, 7, (0, 255), (-8, 7)), (1, 1, 1, 1, 1, (0, 1), (-1, 0)), (3, 1, 4, 1, 2, (-2, 1), (-2, 1)),
+    (1, 8, 1, 2, 1, (0, 3), (-8, 7)), (1, 4, 4, 4, 1, (-512, 511), (-512, 511)),
+]
+
+
+def matrix(groups, rows, cols, pe, simd, x_range, w_range, frames=100):
     rng = np.random.default_rng(0)
-    cases = []
-    for groups, rows, cols, pe, simd, lo, hi, wlo, whi in [(1, 4, 6, 1, 1, -8, 7, -8, 7), (1, 6, 8, 3, 4, 0, 15, -1, 1), (2, 4, 3, 2, 3, -128, 127, -128, 127),
-                                                           (1, 5, 7, 5, 7, 0, 255, -8, 7), (1, 1, 1, 1, 1, 0, 1, -1, 0), (3, 1, 4, 1, 2, -2, 1, -2, 1),
-                                                           (1, 8, 1, 2, 1, 0, 3, -8, 7), (1, 4, 4, 4, 1, -512, 511, -512, 511)]:
-        w, b = rng.integers(wlo, whi + 1, (groups, rows, cols)), rng.integers(-100, 101, groups * rows)
-        w.flat[0] = wlo
-        bits = Ints((1,), wlo, max(whi, 0)).bits
-        op = Conv(w.reshape(groups * rows, cols, 1, 1), b, groups=groups) if groups > 1 else Dense(w[0], b)
-        t = Ints((groups * cols, 1, 1) if groups > 1 else (cols,), lo, hi)
-        cases.append(check(op, [t], [random_ints(t, 100)], "qs_mvu", dict(
-            Groups=groups, Rows=rows, Cols=cols, Pe=pe, Simd=simd, InWidth=t.bits, InSigned=int(t.signed), WeightWidth=bits, BiasWidth=8,
-            OutWidth=infer(op, t).bits, WeightFile="w.mem", BiasFile="b.mem"),
-            {"w.mem": folded(w, pe, simd, bits), "b.mem": mem(pack(b, pe, 8), pe * 8)}, simd, out_lanes=pe))
-    agree(cases, tmp_path)
+    w, b = rng.integers(*w_range, (groups, rows, cols), endpoint=True), rng.integers(-100, 101, groups * rows)
+    w.flat[0] = w_range[0]
+    bits = Ints((1,), *w_range).bits
+    op = Conv(w.reshape(groups * rows, cols, 1, 1), b, groups=groups) if groups > 1 else Dense(w[0], b)
+    t = Ints((groups * cols, 1, 1) if groups > 1 else (cols,), *x_range)
+    return check(op, [t], [random_ints(t, frames)], "qs_mvu", dict(
+        Groups=groups, Rows=rows, Cols=cols, Pe=pe, Simd=simd, InWidth=t.bits, InSigned=int(t.signed), WeightWidth=bits, BiasWidth=8,
+        OutWidth=infer(op, t).bits, WeightFile="w.mem", BiasFile="b.mem"),
+        {"w.mem": folded(w, pe, simd, bits), "b.mem": mem(pack(b, pe, 8), pe * 8)}, simd, out_lanes=pe)
+
+
+def test_matrix_vector(tmp_path):
+    agree([matrix(*m) for m in MATRICES], tmp_path)
 
 
 def by_block(x: np.ndarray, lanes: int) -> np.ndarray:
