@@ -53,6 +53,7 @@ def digits(seed: int = 0) -> dict[str, np.ndarray]:
 def train(data: dict[str, np.ndarray], epochs: int = 30, seed: int = 0, progress=lambda done, total, note="": None) -> DigitNet:
     """A trained DigitNet in eval mode: Adam, one-cycle learning rate, images shifted by up to a pixel."""
     torch.manual_seed(seed)
+    torch.set_num_threads(1)  # layers this small lose more to a second thread than they gain
     net, x, y = DigitNet(), torch.from_numpy(data["calib_x"]), torch.from_numpy(data["calib_y"])
     batches = -(-len(x) // 64)
     opt = torch.optim.Adam(net.parameters(), 1e-3)

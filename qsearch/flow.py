@@ -128,7 +128,8 @@ def cost(net, targets, s: Settings) -> dict[str, Table]:
     for t in targets:
         if t.kind == "fpga":
             import hw
-            tables |= hw.layer_costs(layers, options, t, cycles=int(goal) if goal else None)
+            every = list(dict.fromkeys(o for menu in options.values() for o in menu))
+            tables |= hw.layer_costs(layers, every, t, cycles=int(goal) if goal else None)
     return tables
 
 
