@@ -7,6 +7,8 @@ of branch i holds  max over t and over the other branches j of  made_i(need_j(t 
 This counts nothing that modules hold themselves, so it is enough, never too little; two frames are looked at, as the
 next one enters while the last one leaves.  (FINN simulates to size its FIFOs; we differ: it is computed.)
 """
+from functools import cache
+
 import numpy as np
 
 from ir import Concat, Conv, Dense, Gather, Graph, MatMul, MaxPool, Node, Pad, Slice, SumPool
@@ -18,17 +20,12 @@ from .orders import inner_axis
 def depths(g: Graph) -> dict[tuple[str, int], int]:
     """(node, number of its argument) -> elements to buffer there; only joins whose arguments meet a fork again are named."""
     plan = flows(g)
-    out: dict[tuple[str, int], int] = {}
     reads = {n: sum(m.args.count(n) for m in g.nodes.values()) for n in g.nodes}
+    want = cache(lambda name, k: wanted(g, g.nodes[name], k, plan))
+    out: dict[tuple[str, int], int] = {}
     for fork in (n for n, k in reads.items() if k > 1):
-        needs = _from(g, fork, plan)
-        for n in g.nodes.values():
-            paths = {k: needs[a][wanted(g, n, k, plan)] for k, a in enumerate(n.args) if a in needs}
-            for k in paths:
-                others = [p for j, p in paths.items() if j != k]
-                if others:
-                    held = _held(g.nodes[fork].type.size, needs[n.args[k]], wanted(g, n, k, plan), np.maximum.reduce(others))
-                    out[n.name, k] = max(out.get((n.name, k), 0), held)
+        for (name, k), held in _from(g, fork, reads, want).items():
+            out[name, k] = max(out.get((name, k), 0), held)
     return out
 
 
@@ -96,13 +93,23 @@ def _kept(n: Node, x, plan: dict[str, Flow], t: np.ndarray) -> np.ndarray:
     return np.append(0, np.maximum.accumulate(at[np.moveaxis(index, axis, -1).ravel()]) + 1)[t]
 
 
-def _from(g: Graph, fork: str, plan: dict[str, Flow]) -> dict[str, np.ndarray]:
-    """Node -> elements of `fork` it needs before its first t; only nodes that the fork reaches."""
-    needs = {fork: np.arange(g.nodes[fork].type.size + 1)}
+def _from(g: Graph, fork: str, reads: dict[str, int], want) -> dict[tuple[str, int], int]:
+    """Elements to buffer at the joins between `fork` and the node where all its branches have met again."""
+    size = g.nodes[fork].type.size
+    needs = {fork: np.arange(size + 1)}  # node -> elements of the fork it needs before its first t
+    out, loose = {}, reads[fork]         # ends of branches that nothing has taken up yet
     for n in g.nodes.values():
-        if n.name != fork and (paths := [needs[a][wanted(g, n, k, plan)] for k, a in enumerate(n.args) if a in needs]):
-            needs[n.name] = np.maximum.reduce(paths)
-    return needs
+        paths = {k: needs[a][want(n.name, k)] for k, a in enumerate(n.args) if a in needs}
+        for k in paths:
+            if others := [p for j, p in paths.items() if j != k]:
+                out[n.name, k] = _held(size, needs[n.args[k]], want(n.name, k), np.maximum.reduce(others))
+        loose -= len(paths)
+        if paths and loose == 0:  # what comes after is the business of later forks
+            break
+        if paths:
+            needs[n.name] = np.maximum.reduce(list(paths.values()))
+            loose += reads[n.name]
+    return out
 
 
 def _held(frame: int, mine: np.ndarray, taken: np.ndarray, other: np.ndarray) -> int:

@@ -28,7 +28,9 @@ def test_equal(name, folding, tmp_path):
     g = getattr(sim_graphs, name)()
     design = generate(g, tmp_path / "design", folding)
     x = samples(g, 8)
-    assert np.array_equal(simulate(design, x).outputs, run(g, x))
+    quiet = simulate(design, x)
+    assert np.array_equal(quiet.outputs, run(g, x))
+    assert quiet.cycles_per_frame == interval(g, folding)
     stalled = simulate(design, x, stalls=5, reset=100)
     assert np.array_equal(stalled.outputs, run(g, x)), "with stalls, after a reset in the middle"
 
