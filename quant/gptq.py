@@ -6,7 +6,7 @@ import torch
 from ir import NumberFormat
 
 BLOCK = 128
-REFIT_RIDGE = 0.1
+DAMP, REFIT_RIDGE = 0.01, 0.1  # parts of the mean of the second moment's diagonal that are added to it
 
 
 def second_moment(columns: torch.Tensor) -> torch.Tensor:
@@ -29,7 +29,7 @@ def refit(w: torch.Tensor, x: torch.Tensor, wanted: torch.Tensor, ridge: float =
     return w + torch.linalg.solve(damped, (w.double() @ cross).T).T
 
 
-def gptq(w: torch.Tensor, scale: torch.Tensor, fmt: NumberFormat, h: torch.Tensor, damp: float = 0.01, block: int = BLOCK) -> torch.Tensor:
+def gptq(w: torch.Tensor, scale: torch.Tensor, fmt: NumberFormat, h: torch.Tensor, damp: float = DAMP, block: int = BLOCK) -> torch.Tensor:
     """Codes (O, I) for weights w (O, I) with scale (O, 1) that keep w @ X, where h (I, I) is the second moment of X.
 
     Columns in descending order of h's diagonal; the grid is fixed before (per row).  h = identity gives plain rounding.

@@ -6,13 +6,14 @@ from torch.nn import functional as F
 
 from ir import Plan, UserError
 from .emit import Forward, Value
-from .gptq import gptq, refit, second_moment
+from .gptq import DAMP, REFIT_RIDGE, gptq, refit, second_moment
 from .model import QuantNet
 from .net import Net, compute, pad
 from .observers import Calibration
 from .site_layers import Layer
 
 ROUNDINGS = ("nearest", "gptq")
+THIN = 16          # with fewer input vectors than this for each input, trust in their moments sinks
 COLUMNS = 1 << 14  # input vectors that a layer's second moment is taken from
 
 
@@ -81,7 +82,8 @@ def compensate(site: Layer, x: Value, real: torch.Tensor) -> None:
     codes = []
     for i, (h, w) in enumerate(zip(had, wanted)):
         at = slice(i * per, (i + 1) * per)
-        codes.append(gptq(refit(rows[at], h, w), scale[at], site.fmt, second_moment(h)))
+        thin = max(1.0, THIN * h.shape[0] / h.shape[1])
+        codes.append(gptq(refit(rows[at], h, w, REFIT_RIDGE * thin), scale[at], site.fmt, second_moment(h), DAMP * thin))
     site.weight.copy_((torch.cat(codes) * scale).reshape(site.weight.shape))
 
 

@@ -177,3 +177,16 @@ def test_pieces_of_different_models():
         uniform(net, "int8/uint8", x, rounding="up")
     with pytest.raises(UserError, match=r"^unknown weight range 'max' \(known: mse, minmax\)$"):
         uniform(net, "int8/uint8", x, weight_range="max")
+
+
+def test_gptq_from_fewer_vectors_than_inputs_does_not_lose_to_plain_rounding():
+    """8 calibration vectors for 64 inputs: judged on other vectors."""
+    m = Maker(64)
+    m.linear("fc", "x", 16)
+    net = m.net()
+    rng = torch.Generator().manual_seed(4)
+    ratios = []
+    for _ in range(10):
+        x, other = (torch.randn(n, 64, generator=rng) for n in (8, 400))
+        ratios.append(damage(net, uniform(net, "int4/uint8", x, rounding="gptq"), other) / damage(net, uniform(net, "int4/uint8", x), other))
+    assert np.mean(ratios) < 1.2
