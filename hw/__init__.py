@@ -1,5 +1,5 @@
 """Integer graph -> streaming SystemVerilog, and what it costs."""
-from .cost import graph_costs
+from .cost import graph_costs, total
 from .flow import Folding, legal
 from .fold import fold
 from .schedule import cycles, interval

@@ -67,14 +67,15 @@ def run(model, data, out: Path | str, settings: Settings | None = None, screen: 
     key = [net.hash, data.key, ir.store.VERSION]
     screen.say(f"{model if isinstance(model, (str, Path)) else type(model).__name__}: {len(net.layers)} layers, {sum(p.macs for p in net.steps.values()) / 1e6:.1f} M multiply-accumulates, "
                f"{len(data.calib_x)} calibration and {len(data.x)} evaluation samples")
-
+    for note in net.notes:
+        screen.say(f"  note: {note}")
     budgets_of(s), menus(net, s)  # what is mistyped is refused before the long work
     with screen.step("calibrate"):
         calibration = calibrate(net, data, s)
     damage = journal.step("sense", f"sensitivity ({', '.join(s.metrics)})", key + [s.metrics, s.options, s.rules, s.observer, s.samples, s.seed],
                           lambda progress: save_tables(sense(net, calibration, data, s, out / "sense.cache", progress), out, "damage"),
                           lambda: load_tables(s.metrics, out, "damage"))
-    costs = cost(net, targets, s)
+    costs = cost(net, targets, s, calibration)
     save_tables(costs, out, "cost")
     plan_key = key + [s.metrics, s.options, s.rules, s.budgets, s.ties, s.solver, s.targets, s.pareto, *(canonical_rows(t) for t in costs.values())]
     plan = journal.step("plan", "allocate bits", plan_key,
@@ -119,8 +120,11 @@ def sense(net, calibration, data: Data, s: Settings, cache: Path | None, progres
     return measure(probe, list(s.metrics), menus(net, s), cache=cache, progress=progress)
 
 
-def cost(net, targets, s: Settings) -> dict[str, Table]:
-    """Cost tables by resource: bytes, BOPs and weight bits always, hardware resources for an FPGA target."""
+def cost(net, targets, s: Settings, calibration=None) -> dict[str, Table]:
+    """Cost tables by resource: bytes, BOPs and weight bits always, hardware resources for an FPGA target.
+
+    With a calibration, what an FPGA design needs beside its layers (sums, pools, buffers) counts as their `fixed` cost.
+    """
     import quant
     from search import cost_tables
     layers, options, goal = quant.geometry(net), menus(net, s), budgets_of(s).get("cycles")
@@ -129,8 +133,28 @@ def cost(net, targets, s: Settings) -> dict[str, Table]:
         if t.kind == "fpga":
             import hw
             every = list(dict.fromkeys(o for menu in options.values() for o in menu))
-            tables |= hw.layer_costs(layers, every, t, cycles=int(goal) if goal else None)
+            hardware = hw.layer_costs(layers, every, t, cycles=int(goal) if goal else None)
+            if calibration is not None:
+                beside_layers(net, calibration, hardware, t)
+            tables |= hardware
     return tables
+
+
+def beside_layers(net, calibration, hardware: dict[str, Table], t) -> None:
+    """Sets `fixed` of hardware cost tables: a whole design with the cheapest options, less the layers' own part of it."""
+    import hw
+    import quant
+    lut = hardware["lut"].rows
+    plan = Plan({name: min(row, key=row.__getitem__) for name, row in lut.items()})
+    graph = quant.quantize(net, plan, calibration, bias_correction=False, weight_range="minmax").lower()
+    try:
+        folding = hw.fold(graph, t, max_cycles=hardware["lut"].about["cycles"], max_lut=float("inf"))
+    except UserError:
+        return  # no design keeps this pace; the build will say so with the plan that was chosen
+    whole = hw.total(hw.graph_costs(graph, folding, t))
+    for resource in ("lut", "ff", "dsp", "bram"):
+        own = sum(hardware[resource].rows[name][str(o)] for name, o in plan.options.items())
+        hardware[resource].fixed = max(0.0, whole[resource] - own)
 
 
 def choose(damage: dict[str, Table], costs: dict[str, Table], s: Settings, model: str = "") -> Plan:
@@ -147,7 +171,7 @@ def pareto(damage: dict[str, Table], costs: dict[str, Table], s: Settings) -> li
     """Plans between the cheapest and the dearest in the resource of the first budget."""
     from search import pareto as front
     resource = next(iter(budgets_of(s)), "bytes")
-    return front(damage[s.metrics[0]], costs, resource, points=s.pareto, ties=s.ties, solver=s.solver)
+    return front(damage[s.metrics[0]], costs, resource, points=s.pareto, budgets=budgets_of(s), ties=s.ties, solver=s.solver)
 
 
 def quantize(net, plan: Plan, calibration, data: Data, s: Settings, out: Path, progress=None):
