@@ -53,7 +53,7 @@ def run(model: Model, data: DataOption, out: Out = Path("qsearch-run"), target: 
         tune: Annotated[int, typer.Option(help="epochs of training under the plan")] = 0,
         lr: Annotated[float, typer.Option(help="learning rate of --tune")] = 1e-3,
         samples: Annotated[int, typer.Option(help="calibration samples that the metrics look at")] = 128,
-        check: Annotated[int, typer.Option(help="samples to compare on the CPU backends")] = 100,
+        check: Annotated[int, typer.Option(help="samples at most to compare on the CPU backends")] = 1000,
         simulate: Annotated[int, typer.Option(help="samples to simulate")] = 3,
         pareto: Annotated[int, typer.Option(help="points of a Pareto front over the first budget's resource")] = 0,
         solver: Annotated[str, typer.Option(help="highs or cbc")] = "highs", seed: Seed = 0) -> None:

@@ -18,7 +18,7 @@ from .evaluate import mismatches, score
 from .journal import Journal
 from .screen import Screen
 
-DEFAULT_OPTIONS = "int2,int3,int4,int5,int6,int8/uint8"
+DEFAULT_OPTIONS = "ternary,int2,int3,int4,int5,int6,int8/uint8"
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Settings:
     samples: int = 128                             # calibration samples that the metrics look at
     tune: int = 0                                  # epochs of training under the plan
     learning_rate: float = 1e-3
-    check: int = 100                               # samples on which TVM and ONNX Runtime are compared
+    check: int = 1000                              # samples at most on which TVM and ONNX Runtime are compared
     simulate: int = 3                              # samples on which the simulated hardware is compared
     pareto: int = 0                                # points of the front over the first budget's resource
     solver: str = "highs"
