@@ -15,8 +15,10 @@ module qs_record #(
   input  logic [DataWidth-1:0] s_axis_tdata,
   input  logic                 s_axis_tlast
 );
+  localparam logic [31:0] Alive = 32'h600d_5eed;  // what random power-up bits will not be
   int                   file;
   logic                 stall, waiting, last;
+  logic [31:0]          state;                    // Alive after the first reset: before it nothing on the port is an offer
   logic [DataWidth-1:0] data;
 
   initial file = $fopen(File, "w");
@@ -30,11 +32,13 @@ module qs_record #(
       file    <= $fopen(File, "w");
       count_o <= '0;
       waiting <= 1'b0;
+      state   <= Alive;
     end else begin
       waiting <= s_axis_tvalid && !s_axis_tready;
       data    <= s_axis_tdata;
       last    <= s_axis_tlast;
-      if (waiting && !(s_axis_tvalid && s_axis_tdata == data && s_axis_tlast == last)) $error("an offered beat was changed or withdrawn");
+      if (state == Alive && waiting && !(s_axis_tvalid && s_axis_tdata == data && s_axis_tlast == last))
+        $error("an offered beat was changed or withdrawn");
       if (s_axis_tvalid && s_axis_tready) begin
         count_o <= count_o + 1;
         $fwrite(file, "%h %b %0d\n", s_axis_tdata, s_axis_tlast, cycle_i);
