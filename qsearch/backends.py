@@ -24,16 +24,19 @@ def target(name: str):
 def title(t) -> str: return TITLES[t.kind]
 
 
-def build(t, graph: Graph, out: Path, settings) -> Path:
-    """Compile into the folder `out` (library, ONNX file or design), with the graph beside it, and return the folder."""
-    _make(t, graph, out, settings)
+def build(t, graph: Graph, out: Path, settings, x: np.ndarray | None = None) -> Path:
+    """Compile into the folder `out` (library, ONNX file or design), with the graph beside it, and return the folder.
+
+    x: integer inputs that a design's own test plays; by default some that it makes up.
+    """
+    _make(t, graph, out, settings, x)
     if t.kind != "fpga":  # a design brings its graph along, for the test that it ships with
         save_graph(graph, out / "graph")
     save_json(out / "build.json", "build", {"target": t.name, "graph": graph_hash(graph)})
     return out
 
 
-def _make(t, graph: Graph, out: Path, settings) -> None:
+def _make(t, graph: Graph, out: Path, settings, x: np.ndarray | None) -> None:
     match t.kind:
         case "cpu":
             from codegen import tvm
@@ -43,10 +46,11 @@ def _make(t, graph: Graph, out: Path, settings) -> None:
             onnx.save(graph, out / "model.onnx")
         case "fpga":
             import hw
+            import sim
             from search import parse_budget
             budgets = {r: b for r, b in map(parse_budget, settings.budgets) if isinstance(b, float)}
             folding = hw.fold(graph, target=t, max_lut=budgets.get("lut"), max_cycles=budgets.get("cycles"))
-            hw.generate(graph, out, folding)
+            sim.ship(graph, out, folding, x)
         case _:
             raise UserError(f"target {t.name!r} cannot be built for")
 

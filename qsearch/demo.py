@@ -8,7 +8,7 @@ from . import flow
 from .digits import DigitNet, digits, train
 from .screen import Screen
 
-BUDGETS = ("bytes=45%", "lut=5500", "cycles=5000")
+BUDGETS = ("bytes=45%", "lut=7000", "cycles=5000")
 TARGETS = ("cpu", "onnx", "ecp5-85k")
 
 

@@ -206,8 +206,8 @@ def quantize(net, plan: Plan, calibration, data: Data, s: Settings, out: Path, p
 def build(t, graph: Graph, data: Data, expected: np.ndarray, s: Settings, out: Path, progress=None) -> dict:
     """Compile for a target, run some samples there and count the values that are not the reference's."""
     n = min(s.simulate if t.kind == "fpga" else s.check, len(data.x))
-    made = backends.build(t, graph, out / t.name, s)
     x = encode(graph, data.x[:n])
+    made = backends.build(t, graph, out / t.name, s, x)
     got, facts = backends.execute(t, made, x, progress)
     wrong = mismatches(got, expected[:n])
     r = row(backends.title(t), score(decode(graph, got), None if data.y is None else data.y[:n], decode(graph, expected[:n])), wrong,
