@@ -6,32 +6,32 @@
 // A ring of Depth pixels holds what a window still needs; with StrideRows rows more than the window spans, writing and
 // reading overlap fully.  Cycles: the larger of InRows*InCols*Blocks and OutRows*OutCols*KernelRows*KernelCols*Blocks.
 module qs_window #(
-  parameter int unsigned      Lanes = 1,
-  parameter int unsigned      Blocks = 1,
-  parameter int unsigned      Groups = 1,
-  parameter int unsigned      Width = 8,    // of one element
-  parameter logic [Width-1:0] PadValue = '0,
-  parameter int unsigned      InRows = 8,
-  parameter int unsigned      InCols = 8,
-  parameter int unsigned      OutRows = 8,
-  parameter int unsigned      OutCols = 8,
+  parameter int unsigned      Lanes      = 1,
+  parameter int unsigned      Blocks     = 1,
+  parameter int unsigned      Groups     = 1,
+  parameter int unsigned      Width      = 8,    // of one element
+  parameter logic [Width-1:0] PadValue   = '0,
+  parameter int unsigned      InRows     = 8,
+  parameter int unsigned      InCols     = 8,
+  parameter int unsigned      OutRows    = 8,
+  parameter int unsigned      OutCols    = 8,
   parameter int unsigned      KernelRows = 3,
   parameter int unsigned      KernelCols = 3,
   parameter int unsigned      StrideRows = 1,
   parameter int unsigned      StrideCols = 1,
   parameter int unsigned      DilateRows = 1,
   parameter int unsigned      DilateCols = 1,
-  parameter int unsigned      PadTop = 1,
-  parameter int unsigned      PadLeft = 1,
-  parameter int unsigned      Depth = 32    // pixels in the ring
+  parameter int unsigned      PadTop     = 1,
+  parameter int unsigned      PadLeft    = 1,
+  parameter int unsigned      Depth      = 32    // pixels in the ring
 ) (
-  input  logic                      clk_i,
-  input  logic                      rst_ni,
-  input  logic                      s_valid_i,
-  output logic                      s_ready_o,
-  input  logic [Lanes*Width-1:0]  s_data_i,
-  output logic                      m_valid_o,
-  input  logic                      m_ready_i,
+  input  logic                   clk_i,
+  input  logic                   rst_ni,
+  input  logic                   s_valid_i,
+  output logic                   s_ready_o,
+  input  logic [Lanes*Width-1:0] s_data_i,
+  output logic                   m_valid_o,
+  input  logic                   m_ready_i,
   output logic [Lanes*Width-1:0] m_data_o
 );
   // Distances in the stream, in beats.
