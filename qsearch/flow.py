@@ -179,10 +179,11 @@ def quantize(net, plan: Plan, calibration, data: Data, s: Settings, out: Path, p
     import quant
     import torch
     qnet = quant.quantize(net, plan, calibration, rounding=s.rounding)
+    checkpoint = out / f"tune.{digest(net.hash, ir.store.canonical([{k: str(v) for k, v in plan.options.items()}, asdict(s), data.key]))}.pt"
     if s.tune:
         labels = None if data.calib_y is None else torch.from_numpy(data.calib_y)
         quant.tune(qnet, _tensor(data.calib_x), labels, epochs=s.tune, lr=s.learning_rate, seed=s.seed, progress=progress,
-                   checkpoint=out / "tune.pt")
+                   checkpoint=checkpoint)
     graph = qnet.lower()
     with torch.no_grad():
         real, fake = (_batched(m, data.x) for m in (net, qnet))
@@ -200,6 +201,7 @@ def quantize(net, plan: Plan, calibration, data: Data, s: Settings, out: Path, p
     with whole(out / "expected.npz") as tmp, open(tmp, "wb") as f:
         np.savez_compressed(f, y=expected)
     save_json(out / "accuracy.json", "accuracy", {"rows": rows})
+    checkpoint.unlink(missing_ok=True)  # it was for a training that is stopped midway
     return graph, rows, expected
 
 
