@@ -1,10 +1,10 @@
 """Graph -> netlist: the straight walk.  What stands for one op is in hw/rules.py."""
 import math
 
-from ir import Dense, Graph, Input, Node
+from ir import Conv, Dense, Graph, Input, Node
 
 from .fifo import depths
-from .flow import Flow, Folding, flows
+from .flow import Flow, Folding, depthwise, flows
 from .netlist import Netlist, Stream
 from .orders import channels_inner, inner_axis, moves, beat_moves, divisors, usual_axis
 from .rules import Rule, lower
@@ -71,11 +71,17 @@ def _take(net: Netlist, g: Graph, n: Node, k: int, plan: dict[str, Flow], s: Str
         s = _lanes(net, name, s, take.lanes)
         return _fifo(net, name, s, -(-bridge // s.lanes) + JOIN_DEPTH)
     s = _lanes(net, name, s, take.lanes)
-    if isinstance(n.op, Dense):  # while the vector is used again and again, the next one gathers here
+    if isinstance(n.op, Dense) or _pointwise(n.op):  # while a vector is used again and again, the next one gathers here
         beats = n.op.weight.shape[1] // take.lanes
-        turns = len(n.op.weight) // plan[n.name].lanes
+        turns = len(n.op.weight) // getattr(n.op, "groups", 1) // plan[n.name].lanes
         return _fifo(net, name, s, beats) if turns > 1 and beats > 1 else _skid(net, name, s)
     return s
+
+
+def _pointwise(op) -> bool:
+    """A convolution of single pixels, for which no window keeps what is still to come."""
+    return isinstance(op, Conv) and not depthwise(op) and math.prod(op.weight.shape[2:]) == 1 == math.prod(op.stride) \
+        and not any(map(any, op.padding))
 
 
 def _reorder(net: Netlist, name: str, s: Stream, move, via: int) -> Stream:
