@@ -22,9 +22,10 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from hw.cost import constants, graph_costs, total  # noqa: E402
+from hw.memory import BLOCKS  # noqa: E402
 from hw.models import KNOWN, parts  # noqa: E402
 from hw.synth import measure, rtl_hash, synth_design, version  # noqa: E402
-from hw.targets import FAMILIES, TARGETS  # noqa: E402
+from hw.targets import TARGETS  # noqa: E402
 from hw.verilog import generate  # noqa: E402
 from ir import Add, Conv, Dense, Graph, Input, Ints, MaxPool, Requant, Reshape, store  # noqa: E402
 
@@ -211,7 +212,7 @@ def check(name: str, family: str) -> dict:
 
 def main() -> None:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--family", default="ecp5", choices=sorted(FAMILIES))
+    args.add_argument("--family", default="ecp5", choices=sorted(BLOCKS))
     args.add_argument("--fit-only", action="store_true")
     args = args.parse_args()
     path = DATA / f"{args.family}_runs.json"

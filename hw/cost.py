@@ -24,8 +24,7 @@ def constants(family: str) -> dict:
     path = DATA / f"{family}.json"
     if not path.exists():
         measured = ", ".join(f for f in FAMILIES if (DATA / f"{f}.json").exists())
-        raise UserError(f"no hardware costs were measured for family {family!r} (there are some for: {measured}); "
-                        f"measure them with benchmarks/fit_hw_cost.py --family {family}")
+        raise UserError(f"no hardware costs were measured for family {family!r}; choose a target of a family that has them ({measured})")
     body = store.load_json(path, "hw-costs")
     return body | {"hash": store.digest("hw-costs", store.canonical(body))}
 

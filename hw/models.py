@@ -104,9 +104,10 @@ def memory(out: Parts, p: Params, depth: int, width: int, writable: bool, rom: s
 def product(out: Parts, p: Params, count: int, a: int, a_signed: int, b: int, b_signed: int, constant: bool = False) -> int:
     """`count` products of an a-bit and a b-bit operand: rows of adders (hw/data/arith.v) or multiplier blocks; the width of one."""
     rows, other = (a, b + (not b_signed)) if a < b else (b, a + (not a_signed))
-    if rows < p.dsp_bits and constant:
+    small = rows * other < p.dsp_bits ** 2
+    if small and constant:
         out.add("lut", constant_rows=count * (rows - 1) * pairs(other + 1))
-    elif rows < p.dsp_bits:
+    elif small:
         out.add("lut", carry=count * (rows - 1) * pairs(other + 1), row0=count * other)
     else:
         tiles = _tiles(a + (not a_signed)) * _tiles(b + (not b_signed))
@@ -171,8 +172,10 @@ def _window(out: Parts, p: Params) -> None:
     ring, frame = p.Depth * p.Blocks, p.InRows * p.InCols * p.Blocks
     memory(out, p, ring, p.Lanes * p.Width, True)
     padded = p.PadTop + p.PadLeft > 0 or (p.OutRows - 1) * p.StrideRows + (p.KernelRows - 1) * p.DilateRows >= p.InRows
-    out.add("lut", places=log2(2 * frame + ring), ring=log2(ring), axes=log2(p.InRows) + log2(p.InCols), pad=p.Lanes * p.Width * padded)
-    out.add("ff", places=log2(2 * frame + ring), ring=log2(ring), axes=log2(p.InRows) + log2(p.InCols))
+    place, axes = log2(2 * frame + ring), log2(p.InRows) + log2(p.InCols)
+    strided = p.StrideRows * p.StrideCols > 1
+    out.add("lut", places=place, strided=place * strided, ring=log2(ring), axes=axes, pad=p.Lanes * p.Width * padded)
+    out.add("ff", places=place, ring=log2(ring), axes=axes)
     counter(out, p.Blocks // p.Groups, p.Groups, p.KernelRows, p.KernelCols, p.OutRows, p.OutCols)
 
 

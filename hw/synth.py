@@ -22,8 +22,8 @@ def synthesize(sources: list[Path], top: str, params: dict[str, int | str] | Non
     """Resources of module `top` with these parameters after technology mapping: {"lut", "ff", "dsp", "bram"}.
 
     `sources` are SystemVerilog files (packages first); `files` are what $readmemh opens, by name, beside them.  Products
-    whose narrower operand has fewer than `dsp_bits` bits are built of LUTs.  Nothing is placed, so a LUT that a placer
-    would share or lose is not seen.  UserError: Yosys missing, failed, or too slow.
+    smaller than `dsp_bits` by `dsp_bits` bits are built of LUTs.  Nothing is placed, so a LUT that a placer would share or
+    lose is not seen.  UserError: Yosys missing, failed, or too slow.
     """
     f = FAMILIES[family]
     with tempfile.TemporaryDirectory(prefix="qs_synth_") as d:

@@ -9,7 +9,7 @@ from ir.target import TARGETS, Target
 
 FAMILIES: Registry = Registry("FPGA family")
 DEFAULT = "ecp5-85k"
-DSP_BITS = 9  # products with a narrower operand are built of LUTs: multiplier blocks are few, and the requantizers need them
+DSP_BITS = 9  # smaller products than 9 by 9 bits are built of LUTs: multiplier blocks are few, and requantizers need them
 
 
 @dataclass(frozen=True)

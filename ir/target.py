@@ -14,7 +14,7 @@ class Target:
     resources: dict[str, int] = field(default_factory=dict)  # fpga: lut, ff, dsp, bram
     clock_mhz: float = 0.0                                   # that cycles are turned into time with; 0: unknown
     family: str = ""                                         # fpga: of hw.targets.FAMILIES
-    dsp_bits: int = 0                                        # fpga: narrowest operand that gets a multiplier block; 0: the default
+    dsp_bits: int = 0                                        # fpga: a product of so many bits squared gets a multiplier; 0: the default
 
     def seconds(self, cycles: float) -> float:
         """Time of so many clock cycles."""

@@ -1,6 +1,6 @@
 // Yosys techmap, run before alumacc: every adder becomes an $alu of its own (alumacc would merge them into carry-save
-// trees, which cost more LUTs than the carry chains they replace), and a product whose narrower operand has fewer than
-// `DSP_BITS bits becomes rows of LUT adders; a wider one is left for the multiplier blocks.
+// trees, which cost more LUTs than the carry chains they replace), and a product smaller than `DSP_BITS by `DSP_BITS bits
+// becomes rows of LUT adders; a larger one is left for the multiplier blocks.
 
 (* techmap_celltype = "$add" *)
 module qs_map_add (A, B, Y);
@@ -58,7 +58,7 @@ module qs_map_mul (A, B, Y);
     if (A_WIDTH - A_PLUS < ROWS) begin
       \$mul #(.A_SIGNED(B_SIGNED), .B_SIGNED(A_SIGNED), .A_WIDTH(B_WIDTH), .B_WIDTH(A_WIDTH), .Y_WIDTH(Y_WIDTH))
         _TECHMAP_REPLACE_ (.A(B), .B(A), .Y(Y));
-    end else if (ROWS >= `DSP_BITS || SIGNED && B_WIDTH == 1) begin
+    end else if (ROWS * A_WIDTH >= `DSP_BITS * `DSP_BITS || SIGNED && B_WIDTH == 1) begin
       wire _TECHMAP_FAIL_ = 1;
     end else begin
       wire [W-1:0] a = {SIGNED && A[A_WIDTH-1], A};
