@@ -2,19 +2,17 @@
 from collections.abc import Iterator
 
 import torch
-from torch.nn import functional as F
 
 from ir import Plan, UserError
 from .emit import Forward, Value
 from .gptq import DAMP, REFIT_RIDGE, gptq, refit, second_moment
 from .model import QuantNet
-from .net import Net, compute, pad
+from .net import Net, compute
 from .observers import Calibration
 from .site_layers import Layer
+from .vectors import centred, columns, thinness
 
 ROUNDINGS = ("nearest", "gptq")
-THIN = 16          # with fewer input vectors than this for each input, trust in their moments sinks
-COLUMNS = 1 << 14  # input vectors that a layer's second moment is taken from
 
 
 def quantize(net: Net, plan: Plan, calibration: Calibration, rounding: str = "nearest", bias_correction: bool = True,
@@ -77,36 +75,12 @@ def compensate(site: Layer, x: Value, real: torch.Tensor) -> None:
     """
     rows = site.weight.reshape(len(site.weight), -1)
     scale = site.realised(site.coding)[0].expand(len(rows))[:, None]
-    had, wanted = (centred(columns(site, v)) for v in (x.data - site.coding.zero, real / site.coding.encoding.scale))
+    attrs = site.attrs if site.axis == 0 else None
+    had, wanted = (centred(columns(site.weight, attrs, v)) for v in (x.data - site.coding.zero, real / site.coding.encoding.scale))
     per = len(rows) // len(had)
     codes = []
     for i, (h, w) in enumerate(zip(had, wanted)):
         at = slice(i * per, (i + 1) * per)
-        thin = max(1.0, THIN * h.shape[0] / h.shape[1])
+        thin = thinness(h)
         codes.append(gptq(refit(rows[at], h, w, REFIT_RIDGE * thin), scale[at], site.fmt, second_moment(h), DAMP * thin))
     site.weight.copy_((torch.cat(codes) * scale).reshape(site.weight.shape))
-
-
-def centred(c: torch.Tensor) -> torch.Tensor: return c - c.mean(-1, keepdim=True)
-
-
-def columns(site: Layer, x: torch.Tensor) -> torch.Tensor:
-    """What a layer's rows are multiplied by: (groups, I, N) vectors of x, at most about COLUMNS of them, evenly drawn."""
-    if site.axis != 0:
-        return _drawn(x.reshape(-1, x.shape[-1]).T)[None]
-    a, k = site.attrs, site.weight.shape[2:]
-    x = pad(x, a["padding"], 0.0)
-    dilation, stride = a["dilation"], a["stride"]
-    if len(k) == 1:
-        x, k, dilation, stride = x.unsqueeze(2), (1, *k), (1, *dilation), (1, *stride)
-    share = max(1, COLUMNS // len(x))
-    parts = [_drawn(F.unfold(img[None], k, dilation, 0, stride)[0], share) for img in x]
-    return torch.cat(parts, 1).unflatten(0, (a["groups"], -1))
-
-
-def _drawn(c: torch.Tensor, count: int = COLUMNS) -> torch.Tensor:
-    """About `count` of the columns (I, N), evenly, with a fixed seed."""
-    if c.shape[1] <= count:
-        return c
-    at = torch.randperm(c.shape[1], generator=torch.Generator().manual_seed(0))[:count]
-    return c[:, at.to(c.device)]

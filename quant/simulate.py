@@ -6,9 +6,12 @@ import torch
 
 from ir import NumberFormat, Option, UserError
 from ir import store
+from .gptq import DAMP, gptq, second_moment
 from .layout import check_option
 from .net import Net, Step, compute
 from .observers import Calibration, checked, weight_scale
+from .ptq import ROUNDINGS
+from .vectors import centred, columns, thinness
 
 IMAGES = 128  # probe images, if none are given
 
@@ -17,17 +20,21 @@ class Simulation:
     """A net with probe images: what a layer does when its weights and its input are rounded, everything else in float.
 
     This is an estimate of the quantized net (real scales, no dyadic multipliers, layers independent of each other), made for
-    sensitivity metrics; the integers are those of QuantNet.
+    sensitivity metrics; the integers are those of QuantNet.  rounding: as in `quantize`; "gptq" on the float net's inputs.
+    Biases take up the mean error, as `quantize` has it.
     """
 
-    def __init__(self, net: Net, calibration: Calibration, x: torch.Tensor | None = None):
-        self.net, self.calibration = net, calibration
+    def __init__(self, net: Net, calibration: Calibration, x: torch.Tensor | None = None, rounding: str = "nearest"):
+        if rounding not in ROUNDINGS:
+            raise UserError(f"unknown rounding {rounding!r} (known: {', '.join(ROUNDINGS)})")
+        self.net, self.calibration, self.rounding = net, calibration, rounding
         self.x = checked(net, calibration.x[:IMAGES] if x is None else x)
         self.layers = tuple(net.layers)
-        self.key = store.digest(net.hash, calibration.observer, self.x.numpy().tobytes(), calibration.x.numpy().tobytes())
+        self.key = store.digest(net.hash, calibration.observer, rounding, self.x.numpy().tobytes(), calibration.x.numpy().tobytes())
         with torch.no_grad():
             self._float = net(self.x, keep=True)
-        self._weights: dict[tuple[str, str], torch.Tensor] = {}
+        self._rounded_layers: dict[tuple[str, str], Step] = {}
+        self._vectors: tuple[str, torch.Tensor] | tuple[None, None] = (None, None)  # of one layer: they are large
         self._users = net.users()
 
     @torch.no_grad()
@@ -68,12 +75,25 @@ class Simulation:
 
     def _rounded(self, step: Step, o: Option, x: torch.Tensor) -> torch.Tensor:
         key = step.name, f"{o.weights}{o.granularity}"
-        if key not in self._weights:
-            self._weights[key] = round_weights(step.weight, o.weight_format, o.granularity != "t")
+        if key not in self._rounded_layers:
+            self._rounded_layers[key] = self._round(step, o)
         e = self.calibration.encoding(step.args[0], o.act_format)
         fmt = o.act_format
         x = ((x / e.scale).round().add_(e.zero).clip_(fmt.lo, fmt.hi).sub_(e.zero)).mul_(e.scale)
-        return compute(Step(step.name, step.kind, step.args, step.shape, step.attrs, self._weights[key], step.bias), x)
+        return compute(self._rounded_layers[key], x)
+
+    def _round(self, step: Step, o: Option) -> Step:
+        """The step with its weights on the option's grid and the mean error that this makes taken up by its bias."""
+        if self._vectors[0] != step.name:
+            attrs = step.attrs if step.kind == "conv" else None
+            self._vectors = step.name, columns(step.weight, attrs, self._float[step.args[0]])
+        vectors, w = self._vectors[1], step.weight
+        moved = vectors if self.rounding == "gptq" else None
+        rounded = round_weights(w, o.weight_format, o.granularity != "t", moved)
+        error = (w - rounded).reshape(len(vectors), -1, vectors.shape[1])              # (groups, rows, I)
+        shift = (error @ vectors.mean(-1, keepdim=True)).reshape(-1)
+        bias = shift if step.bias is None else step.bias + shift
+        return Step(step.name, step.kind, step.args, step.shape, step.attrs, rounded, bias)
 
     def _downstream(self, layers) -> set[str]:
         todo, seen = list(layers), set(layers)
@@ -85,7 +105,11 @@ class Simulation:
         return seen
 
 
-def round_weights(w: torch.Tensor, fmt: NumberFormat, per_channel: bool) -> torch.Tensor:
-    """Weights at their nearest grid points, as reals."""
+def round_weights(w: torch.Tensor, fmt: NumberFormat, per_channel: bool, vectors: torch.Tensor | None = None) -> torch.Tensor:
+    """Weights on the grid, as reals: each at its nearest point, or by GPTQ for vectors (groups, I, N)."""
     scale = weight_scale(w, fmt, "mse", per_channel).view(-1, *[1] * (w.dim() - 1))
-    return (fmt.nearest((w.detach() / scale).float(), torch) * scale).float()
+    if vectors is None:
+        return (fmt.nearest((w.detach() / scale).float(), torch) * scale).float()
+    rows, scales = w.reshape(len(vectors), -1, vectors.shape[1]), scale.expand(len(w), *[1] * (w.dim() - 1)).reshape(len(vectors), -1, 1)
+    codes = [gptq(r, s, fmt, second_moment(centred(v)), DAMP * thinness(v)) * s for r, s, v in zip(rows, scales, vectors)]
+    return torch.cat(codes).reshape(w.shape).float()

@@ -46,14 +46,15 @@ def test_fewer_bits_hurt_more(probe):
     assert loss("int8/uint8") < loss("int4/uint4") < loss("int2/uint2")
 
 
-def test_it_foretells_the_quantized_net():
+@pytest.mark.parametrize("rounding", ["nearest", "gptq"])
+def test_it_foretells_the_quantized_net(rounding):
     """All layers rounded: about the damage that the integer net then has."""
     net = NETS["residual"]()
     cal = calibrate(net, images(net, 64))
-    probe = Simulation(net, cal, images(net, 64))
+    probe = Simulation(net, cal, images(net, 64), rounding=rounding)
     said = np.square(probe.outputs({n: "int4/uint6" for n in net.layers}) - probe.reference()).mean()
     with torch.no_grad():
-        q = quantize(net, Plan.uniform(net.layers, "int4/uint6"), cal, bias_correction=False)
+        q = quantize(net, Plan.uniform(net.layers, "int4/uint6"), cal, rounding=rounding)
         got = float((q(probe.x) - net(probe.x)).square().mean())
     assert 0.5 < got / said < 2
 
@@ -70,6 +71,7 @@ def test_equal_probes_have_equal_keys():
     key = Simulation(net, cal).key
     assert Simulation(net, calibrate(net, images(net, 8))).key == key
     assert Simulation(net, cal, images(net, 8, seed=1)).key != key
+    assert Simulation(net, cal, rounding="gptq").key != key
     assert Simulation(net, calibrate(net, images(net, 8), "minmax")).key != key
 
 
@@ -80,3 +82,9 @@ def test_mistakes():
         probe.outputs({"fc": "int4/uint8"})
     with pytest.raises(UserError, match="^layer 'conv1': weights are symmetric about 0 and cannot be uint8"):
         probe.local("conv1", "uint8/uint8")
+
+
+def test_unknown_rounding():
+    net = NETS["residual"]()
+    with pytest.raises(UserError, match=r"^unknown rounding 'up' \(known: nearest, gptq\)$"):
+        Simulation(net, calibrate(net, images(net, 8)), rounding="up")
