@@ -85,9 +85,10 @@ SWEEPS = {  # module -> usual point, changes to it, what mixtures draw from
     "qs_skid": (dict(DataWidth=16), each(DataWidth=(4, 64)), {}),
     "qs_dwc": (dict(Width=8, InLanes=1, OutLanes=4),
                [dict(InLanes=i, OutLanes=o, Width=w) for i, o, w in ((1, 8, 16), (2, 1, 4), (8, 1, 16), (16, 4, 8))], {}),
-    "qs_pool": (dict(Lanes=4, Taps=4, InWidth=8, InSigned=0, OutWidth=8, Largest=1),
+    "qs_pool": (dict(Lanes=4, Blocks=1, Taps=4, InWidth=8, InSigned=0, OutWidth=8, Largest=1),
                 [dict(Lanes=16, InWidth=4, OutWidth=4)]
-                + [dict(Largest=0, OutWidth=o, Taps=t, Lanes=n) for o, t, n in ((10, 4, 4), (14, 49, 1), (14, 49, 16))], {}),
+                + [dict(Largest=0, OutWidth=o, Taps=t, Lanes=n) for o, t, n in ((10, 4, 4), (14, 49, 1), (14, 49, 16))]
+                + [dict(Largest=0, OutWidth=14, Taps=49, Lanes=n, Blocks=b) for n, b in ((4, 8), (2, 64))], {}),
     "qs_add": (dict(Lanes=4, AWidth=8, ASigned=1, BWidth=8, BSigned=1, OutWidth=9),
                [dict(Lanes=n, AWidth=a, BWidth=a, OutWidth=a + 1) for n, a in ((1, 8), (8, 4), (4, 16))], {}),
     "qs_mul": (dict(Lanes=4, AWidth=8, ASigned=1, BWidth=8, BSigned=1, OutWidth=16),

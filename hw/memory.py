@@ -34,14 +34,15 @@ BLOCKS = {"ecp5": Block(128, (1, 2, 4, 9, 18, 36), 14, 9)}
 LUTRAMS = {"ecp5": Block(4, (4,), 4)}
 
 
-def place(depth: int, width: int, writable: bool, family: str) -> Memory:
-    """Where a memory of `depth` words of `width` bits goes; a single word is no memory."""
+def place(depth: int, width: int, writable: bool, family: str, clocked: bool = True) -> Memory:
+    """Where a memory of `depth` words of `width` bits goes; a single word is no memory, and block RAM is read with the clock."""
     if depth == 1:
         return Memory()
     found = []
     block, small = BLOCKS[family], LUTRAMS.get(family)
-    cost, cells, mux = _best(block, depth, width, writable)
-    found.append((cost, Memory(bram=cells, mux=mux)))
+    if clocked:
+        cost, cells, mux = _best(block, depth, width, writable)
+        found.append((cost, Memory(bram=cells, mux=mux)))
     if writable and small:
         cost, cells, mux = _best(small, depth, width, writable)
         found.append((cost, Memory(lutram=cells, mux=mux)))

@@ -203,8 +203,11 @@ def _dwc(out: Parts, p: Params) -> None:
 @model("qs_pool")
 def _pool(out: Parts, p: Params) -> None:
     out.add("lut", **{"largest" if p.Largest else "sum": p.Lanes * pairs(max(p.OutWidth, p.InWidth) + 1)})
-    out.add("ff", width=p.Lanes * p.OutWidth)
-    counter(out, p.Taps)
+    out.add("ff", width=p.Lanes * p.OutWidth * (1 + (p.Blocks == 1)))
+    if p.Blocks > 1:
+        m = place(p.Blocks, p.Lanes * (max(p.OutWidth, p.InWidth) + 1), True, p.family, clocked=False)
+        out.add("lut", lutram=m.lutram, memory_mux=m.mux)
+    counter(out, p.Taps, p.Blocks)
 
 
 @model("qs_add")

@@ -2,6 +2,7 @@
 import importlib.util
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -47,8 +48,9 @@ def measure(module: str, params: dict[str, int], family: str = "ecp5", dsp_bits:
 
 
 def rtl_hash(module: str, family: str = "ecp5") -> str:
-    """Names what `measure` measures: the module, those it uses, and how they are mapped."""
-    return store.digest(*(p.read_text() for p in (*library(module), ARITH)), script([], module, {}, FAMILIES[family], DSP_BITS))
+    """Names what `measure` measures, comments and spaces aside: the module, those it uses, and how they are mapped."""
+    texts = [re.sub(r"//[^\n]*", "", p.read_text()).split() for p in (*library(module), ARITH)]
+    return store.digest(*(" ".join(t) for t in texts), script([], module, {}, FAMILIES[family], DSP_BITS))
 
 
 def synth_design(folder: Path | str, device: str | None = None, timeout_s: float = 3600) -> dict:

@@ -165,10 +165,15 @@ def test_synthesis_explains_itself(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["qs_requant", "qs_vvu"])
 def test_a_stored_run_is_what_yosys_gives(module):
+    """To the last LUT while the RTL is what was measured, and within the recorded error of the model when it has changed since."""
     r = min((r for r in RUNS if r["module"] == module), key=lambda r: r["seconds"])
-    if r["rtl"] != rtl_hash(module):
-        pytest.fail(f"hw/rtl/{module}.sv has changed since it was measured; run benchmarks/fit_hw_cost.py")
-    assert measure(module, r["params"], "ecp5", r["dsp_bits"]) == {k: r[k] for k in ("lut", "ff", "dsp", "bram")}
+    found = measure(module, r["params"], "ecp5", r["dsp_bits"])
+    if r["rtl"] == rtl_hash(module):
+        assert found == {k: r[k] for k in found}
+    guess, error = predict(module, r["params"], constants("ecp5"), r["dsp_bits"]), constants("ecp5")["modules"][module]["error"]
+    for resource in ("lut", "ff"):
+        allowed = (error[resource]["max"] + 1e-3) * found[resource]
+        assert abs(guess[resource] - found[resource]) <= allowed, "run benchmarks/fit_hw_cost.py again"
 
 
 @pytest.mark.slow
