@@ -39,8 +39,8 @@ def cifar10_raw() -> dict[str, np.ndarray]:
 def _jpegs(size: int) -> tuple[np.ndarray, np.ndarray]:
     from PIL import Image
     files = sorted((root() / "imagenet" / "img224").glob("*.jpg"))
-    x = np.stack([np.asarray(Image.open(f).convert("RGB").resize((size, size), Image.BILINEAR) if size != 224 else Image.open(f).convert("RGB"))
-                  for f in files])
+    pictures = (Image.open(f).convert("RGB") for f in files)  # of 224x224
+    x = np.stack([np.asarray(p if size == 224 else p.resize((size, size), Image.BILINEAR)) for p in pictures])
     return x.transpose(0, 3, 1, 2).astype(np.float32), np.array([int(f.name[:4]) for f in files])
 
 

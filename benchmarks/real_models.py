@@ -11,12 +11,15 @@ from pathlib import Path
 
 from benchmarks import real_data
 from qsearch import flow
+from qsearch.data import load_data
+from qsearch.settings import Settings
 from qsearch.screen import Screen
 
 ONNX = {"resnet20": ("resnet20_cifar10", "cifar10"), "resnet8": ("resnet8_cifar10_mlperf_tiny", "cifar10_raw"),
         "mobilenet_v1_075": ("mobilenet_v1_075_imagenet", "imagenet"), "ad_autoencoder": ("ad_autoencoder", "machines"),
         "vww_mobilenet_v1_025": ("vww_mobilenet_v1_025", "people"), "kws_ds_cnn_s": ("kws_ds_cnn_s", "keywords")}
-PLANS = {"w8a8": {"options": "int8/uint8", "budgets": ()}, "mixed4": {"options": "int2,int3,int4,int5,int6,int8/uint8", "budgets": ("wbits=4",)}}
+PLANS = {"w8a8": {"options": "int8/uint8", "budgets": ()},
+         "mixed4": {"options": "int2,int3,int4,int5,int6,int8/uint8", "budgets": ("wbits=4",)}}
 
 
 def models(out: Path) -> dict:
@@ -50,10 +53,10 @@ def main() -> None:
     for name, (model, data) in models(args.out).items():
         if args.only and name not in args.only:
             continue
-        samples = flow.load_data(data())
+        samples = load_data(data())
         for plan in args.plan:
             metrics = ("mse",) if samples.y is None and name == "ad_autoencoder" else ("kl",)
-            s = flow.Settings(targets=("cpu", "onnx"), metrics=metrics, rounding="gptq", **PLANS[plan])
+            s = Settings(targets=("cpu", "onnx"), metrics=metrics, rounding="gptq", samples=64, **PLANS[plan])
             screen.say(f"{name} {plan}")
             r = flow.run(model, samples, args.out / f"{name}-{plan}", s, screen)
             rows.append({"model": name, "plan": plan, "samples": len(samples.x), **{x["model"]: x["score"] or "-" for x in r.rows[:3]},

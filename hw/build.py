@@ -71,17 +71,20 @@ def _take(net: Netlist, g: Graph, n: Node, k: int, plan: dict[str, Flow], s: Str
         s = _lanes(net, name, s, take.lanes)
         return _fifo(net, name, s, -(-bridge // s.lanes) + JOIN_DEPTH)
     s = _lanes(net, name, s, take.lanes)
-    if isinstance(n.op, Dense) or _pointwise(n.op):  # while a vector is used again and again, the next one gathers here
-        beats = n.op.weight.shape[1] // take.lanes
-        turns = len(n.op.weight) // getattr(n.op, "groups", 1) // plan[n.name].lanes
-        return _fifo(net, name, s, beats) if turns > 1 and beats > 1 else _skid(net, name, s)
-    return s
+    depth = gather_depth(n.op, plan[n.name].lanes, take.lanes)
+    return s if depth is None else _fifo(net, name, s, depth) if depth > 1 else _skid(net, name, s)
 
 
-def _pointwise(op) -> bool:
-    """A convolution of single pixels, for which no window keeps what is still to come."""
-    return isinstance(op, Conv) and not depthwise(op) and math.prod(op.weight.shape[2:]) == 1 == math.prod(op.stride) \
+def gather_depth(op, pe: int, simd: int) -> int | None:
+    """Beats to buffer in front of a matrix unit that no window feeds: while a vector is used again and again, the next one
+    gathers there.  1: a skid buffer does; None: nothing is needed.
+    """
+    pointwise = isinstance(op, Conv) and not depthwise(op) and math.prod(op.weight.shape[2:]) == 1 == math.prod(op.stride) \
         and not any(map(any, op.padding))
+    if not (isinstance(op, Dense) or pointwise):
+        return None
+    turns = len(op.weight) // getattr(op, "groups", 1) // pe
+    return op.weight.shape[1] // simd if turns > 1 else 1
 
 
 def _reorder(net: Netlist, name: str, s: Stream, move, via: int) -> Stream:

@@ -3,9 +3,9 @@ import functools
 from collections.abc import Iterator
 from pathlib import Path
 
-from ir import Dense, Graph, Lut, Node, Requant, UserError, store
+from ir import Graph, Lut, Node, Requant, UserError, store
 
-from .build import build
+from .build import build, gather_depth
 from .choose import Choice
 from .flow import Flow, Folding, Take, depthwise, flows, legal
 from .models import predict
@@ -103,9 +103,8 @@ def _instances(g: Graph, n: Node, plan: dict[str, Flow], pe: int, simd: int) -> 
     net, flow = _Sketch(), _flow(n, plan, pe, simd)
     types = [g.nodes[a].type for a in n.args]
     args = [net.stream(f"arg{k}", take.lanes, t.bits, t.signed, t.size) for k, (t, take) in enumerate(zip(types, flow.takes))]
-    if isinstance(n.op, Dense):
-        beats, turns = n.op.weight.shape[1] // simd, len(n.op.weight) // pe
-        net.add(*(("qs_fifo", "fifo", {"DataWidth": args[0].bits, "Depth": beats}) if turns > 1 and beats > 1 else
+    if depth := gather_depth(n.op, pe, simd):
+        net.add(*(("qs_fifo", "fifo", {"DataWidth": args[0].bits, "Depth": depth}) if depth > 1 else
                   ("qs_skid", "skid", {"DataWidth": args[0].bits})), {}, {})
     lower(Rule(net, n, types, [plan[a] for a in n.args], flow, args))
     yield from net.instances

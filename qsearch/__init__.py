@@ -1,15 +1,15 @@
 """Hardware-aware quantization compiler: the public API.
 
-`qsearch.run(model, data, out, settings)` does everything; the single steps are functions of `qsearch.flow`, and the
+`qsearch.run(model, data, out, settings)` does everything; the single steps are functions of `qsearch.steps`, and the
 packages below (`quant`, `search`, `codegen`, `hw`, `sim`, `ir`) can be used alone.
 """
 import importlib
 
 from ir import Graph, Option, Plan, Table, UserError
 
-_LAZY = {"run": "flow", "Settings": "flow", "Result": "flow", "capture": "flow", "calibrate": "flow", "sense": "flow", "cost": "flow",
-         "choose": "flow", "pareto": "flow", "quantize": "flow", "build": "flow", "reference": "flow", "encode": "flow", "decode": "flow",
-         "load_data": "data", "Data": "data", "score": "evaluate"}
+_LAZY = {"run": "flow", "Result": "flow", "Settings": "settings", "load_data": "data", "Data": "data", "score": "evaluate",
+         **dict.fromkeys(("capture", "calibrate", "sense", "cost", "choose", "pareto", "quantize", "build", "check", "reference",
+                          "encode", "decode"), "steps")}
 __all__ = ["Graph", "Option", "Plan", "Table", "UserError", *_LAZY]
 
 

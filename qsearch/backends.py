@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 
 from ir import Graph, Registry, UserError
-from ir.store import graph_hash, load_graph, load_json, save_graph, save_json
+from ir.store import graph_hash, save_graph, save_json
 
 TITLES = {"cpu": "TVM (cpu)", "onnx": "ONNX Runtime", "fpga": "Verilog (Verilator)"}
 
@@ -70,17 +70,3 @@ def execute(t, made: Path, x: np.ndarray, progress=None) -> tuple[np.ndarray, di
             r = sim.simulate(made, x)
             return r.outputs, {"cycles_per_frame": r.cycles_per_frame}
     raise UserError(f"target {t.name!r} cannot be run")
-
-
-def check(folder: Path, data, screen) -> dict:
-    """A build folder, run on the evaluation samples of `data` and compared with the graph that lies in it: one row."""
-    from . import flow
-    from .evaluate import mismatches, score
-    name = load_json(folder / "build.json", "build")["target"]
-    t, graph = target(name), load_graph(folder / "graph" if (folder / "graph").exists() else folder)
-    x = flow.encode(graph, data.x)
-    expected = flow.reference(graph, data.x)
-    with screen.step(f"run on {name}"):
-        got, facts = execute(t, folder, x)
-    return flow.row(title(t), score(flow.decode(graph, got), data.y, flow.decode(graph, expected)), mismatches(got, expected),
-                    facts.pop("bytes", None), samples=len(x), **facts)

@@ -11,7 +11,10 @@ import typer
 
 from ir import UserError
 
+from . import keep
+from .data import load_data
 from .screen import Screen
+from .settings import DEFAULT_OPTIONS, Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
                   context_settings={"help_option_names": ["-h", "--help"]},
@@ -19,13 +22,13 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 screen = Screen()
 
 Model = Annotated[str, typer.Argument(help="file.onnx, file.pt2 or package.module:factory")]
-DataOption = Annotated[str, typer.Option("--data", "-d", help="file.npz (x, y, and calib_x, calib_y if there are) or package.module:factory")]
+DataOption = Annotated[str, typer.Option("--data", "-d", help="file.npz (x, y, maybe calib_x, calib_y) or package.module:factory")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder or file to write")]
 Targets = Annotated[list[str], typer.Option("--target", "-t", help="cpu, onnx or an FPGA; `qsearch list targets`; may be repeated")]
 Budgets = Annotated[list[str], typer.Option("--budget", "-b", help="lut=20000, bytes=25%, wbits=4 ...; may be repeated")]
 Metrics = Annotated[list[str], typer.Option("--metric", "-m", help="`qsearch list metrics`; the plan minimises the first")]
 Options = Annotated[str, typer.Option(help="weight formats / activation formats that a layer may get")]
-Fix = Annotated[list[str], typer.Option("--fix", help="LAYER=OPTIONS: an own menu; LAYER is a name, a pattern, first or last; may be repeated")]
+Fix = Annotated[list[str], typer.Option("--fix", help="LAYER=OPTIONS: an own menu; LAYER: a name, pattern, first or last; may be repeated")]
 Tie = Annotated[list[str], typer.Option("--tie", help="LAYER,LAYER,...: these get the same option; may be repeated")]
 Seed = Annotated[int, typer.Option(help="governs all chance")]
 
@@ -59,37 +62,41 @@ def run(model: Model, data: DataOption, out: Out = Path("qsearch-run"), target: 
         solver: Annotated[str, typer.Option(help="highs or cbc")] = "highs", seed: Seed = 0) -> None:
     """A model in; plan, integer graph, checked builds and a report out.  Stopped, it goes on where it was."""
     from . import flow
-    s = flow.Settings(tuple(target), tuple(budget), tuple(metric), options or flow.DEFAULT_OPTIONS, tuple(fix), _ties(tie), observer,
-                      rounding, samples, tune, lr, check, simulate, pareto, solver, seed)
+    s = Settings(targets=tuple(target), budgets=tuple(budget), metrics=tuple(metric), options=options or DEFAULT_OPTIONS,
+                 rules=tuple(fix), ties=_ties(tie), observer=observer, rounding=rounding, samples=samples, tune=tune, learning_rate=lr,
+                 check=check, simulate=simulate, pareto=pareto, solver=solver, seed=seed)
     show_result(flow.run(model, data, out, s, screen))
 
 
 @app.command()
 def sense(model: Model, data: DataOption, out: Out = Path("."), metric: Metrics = ["kl", "sqnr"], options: Options = "", fix: Fix = [],  # noqa: B006
           observer: Annotated[str, typer.Option(help="minmax, percentile, mse or entropy")] = "mse",
+          rounding: Annotated[str, typer.Option(help="nearest or gptq, as it will be quantized")] = "gptq",
           samples: Annotated[int, typer.Option(help="calibration samples that the metrics look at")] = 128, seed: Seed = 0) -> None:
     """Damage tables: what each option of each layer does to the model."""
-    from . import flow
-    s = flow.Settings(metrics=tuple(metric), options=options or flow.DEFAULT_OPTIONS, rules=tuple(fix), observer=observer, samples=samples, seed=seed)
-    d = flow.load_data(data)
-    net = flow.capture(model, d)
+    from . import steps
+    s = Settings(metrics=tuple(metric), options=options or DEFAULT_OPTIONS, rules=tuple(fix), observer=observer, rounding=rounding,
+                 samples=samples, seed=seed)
+    d = load_data(data)
+    net = steps.capture(model, d)
     with screen.step("calibrate"):
-        calibration = flow.calibrate(net, d, s)
+        calibration = steps.calibrate(net, d, s)
     with screen.step("sensitivity") as progress:
-        tables = flow.save_tables(flow.sense(net, calibration, d, s, out / "sense.cache", progress), out, "damage")
+        tables = keep.save_tables(steps.sense(net, calibration, d, s, out / "sense.cache", progress), out, "damage")
     for name in tables:
         print(out / f"damage.{name}.table.json")
 
 
 @app.command()
-def cost(model: Model, target: Targets = ["cpu"], data: Annotated[str, typer.Option("--data", "-d", help="needed for torch modules only")] = "",  # noqa: B006
+def cost(model: Model, target: Targets = ["cpu"],  # noqa: B006
+         data: Annotated[str, typer.Option("--data", "-d", help="needed for torch modules only")] = "",
          out: Out = Path("."), options: Options = "", fix: Fix = [], budget: Budgets = []) -> None:  # noqa: B006
     """Cost tables: what each option of each layer costs on the targets (an FPGA's at the cycles of --budget cycles=N)."""
     import quant
-    from . import backends, flow
-    s = flow.Settings(targets=tuple(target), options=options or flow.DEFAULT_OPTIONS, rules=tuple(fix), budgets=tuple(budget))
-    net = flow.capture(model, flow.load_data(data)) if data else quant.load_model(model)
-    tables = flow.save_tables(flow.cost(net, [backends.target(t) for t in target], s), out, "cost")
+    from . import backends, steps
+    s = Settings(targets=tuple(target), options=options or DEFAULT_OPTIONS, rules=tuple(fix), budgets=tuple(budget))
+    net = steps.capture(model, load_data(data)) if data else quant.load_model(model)
+    tables = keep.save_tables(steps.cost(net, [backends.target(t) for t in target], s), out, "cost")
     for name in tables:
         print(out / f"cost.{name}.table.json")
 
@@ -100,19 +107,19 @@ def plan(tables: Annotated[list[Path], typer.Argument(help="*.table.json files, 
          out: Out = Path("plan.json"), pareto: Annotated[int, typer.Option(help="write a front of this many plans instead")] = 0,
          solver: Annotated[str, typer.Option(help="highs or cbc")] = "highs") -> None:
     """The plan of least damage within the budgets."""
-    from . import flow
+    from . import steps
     from .tables import gather
     damage, costs = gather(tables)
     if metric and metric not in damage:
         raise UserError(f"no damage table {metric!r} was given (there are {', '.join(damage)})")
     first = metric or next(iter(damage))
-    s = flow.Settings(budgets=tuple(budget), metrics=(first,), ties=_ties(tie), solver=solver, pareto=pareto)
+    s = Settings(budgets=tuple(budget), metrics=(first,), ties=_ties(tie), solver=solver, pareto=pareto)
     if pareto:
-        for i, p in enumerate(flow.pareto(damage, costs, s)):
+        for i, p in enumerate(steps.pareto(damage, costs, s)):
             p.save(out.parent / "front" / f"{i:02d}.plan.json")
             print(out.parent / "front" / f"{i:02d}.plan.json", _sums(p))
         return
-    p = flow.save_plan(flow.choose(damage, costs, s), out)
+    p = keep.save_plan(steps.choose(damage, costs, s), out)
     show_plan(p)
     print(out)
 
@@ -125,14 +132,14 @@ def quantize(model: Model, plan: Annotated[Path, typer.Argument(help="plan.json"
              rounding: Annotated[str, typer.Option(help="nearest or gptq")] = "gptq", seed: Seed = 0) -> None:
     """Quantize after a plan (and train with --tune): an integer graph, and its accuracy."""
     import ir
-    from . import flow
-    s = flow.Settings(observer=observer, rounding=rounding, tune=tune, learning_rate=lr, seed=seed)
-    p, d = ir.Plan.load(plan), flow.load_data(data)
-    net = flow.capture(model, d)
+    from . import steps
+    s = Settings(observer=observer, rounding=rounding, tune=tune, learning_rate=lr, seed=seed)
+    p, d = ir.Plan.load(plan), load_data(data)
+    net = steps.capture(model, d)
     if p.model and p.model != net.hash:
         raise UserError(f"{plan} was made for another model (hash {p.model}, this one has {net.hash}); make the plan again")
     with screen.step("quantize") as progress:
-        _, rows, _ = flow.quantize(net, p, flow.calibrate(net, d, s), d, s, out, progress)
+        _, rows, _ = steps.quantize(net, p, steps.calibrate(net, d, s), d, s, out, progress)
     screen.table("", rows)
     print(out / "graph")
 
@@ -141,39 +148,40 @@ def quantize(model: Model, plan: Annotated[Path, typer.Argument(help="plan.json"
 def evaluate(model: Annotated[str, typer.Argument(help="a model, or the folder of an integer graph")], data: DataOption) -> None:
     """Score of a float model or of an integer graph on the evaluation samples."""
     import ir
-    from . import flow
+    from . import steps
     from .evaluate import score
-    d = flow.load_data(data)
+    d = load_data(data)
     if Path(model).is_dir() or model.endswith(".json"):
         g = ir.store.load_graph(model)
-        outputs = flow.decode(g, flow.reference(g, d.x))
+        outputs = steps.decode(g, steps.reference(g, d.x))
     else:
         import torch
         with torch.no_grad():
-            outputs = flow._batched(flow.capture(model, d), d.x)
+            outputs = steps.batched(steps.capture(model, d), d.x)
     if d.y is None:
         raise UserError(f"{data}: no labels y, so there is nothing to score against")
     print(score(outputs, d.y, outputs), f"on {len(d.x)} samples")
 
 
 @app.command("compile")
-def compile_(graph: Annotated[Path, typer.Argument(help="folder of an integer graph")], target: Annotated[str, typer.Option("--target", "-t")],
+def compile_(graph: Annotated[Path, typer.Argument(help="folder of an integer graph")],
+             target: Annotated[str, typer.Option("--target", "-t", help="one of `qsearch list targets`")],
              out: Out = Path("build"), budget: Budgets = []) -> None:  # noqa: B006
     """Library, ONNX file or SystemVerilog design of an integer graph."""
     import ir
-    from . import backends, flow
+    from . import backends
     t = backends.target(target)
     with screen.step(f"compile for {target}"):
-        print(backends.build(t, ir.store.load_graph(graph), out, flow.Settings(budgets=tuple(budget))))
+        print(backends.build(t, ir.store.load_graph(graph), out, Settings(budgets=tuple(budget))))
 
 
 @app.command("sim")
 def simulate(build: Annotated[Path, typer.Argument(help="what `qsearch compile` wrote")], data: DataOption,
              samples: Annotated[int, typer.Option(help="how many samples")] = 3) -> None:
     """Run a build on samples, compare every value with the reference, and count cycles."""
-    from . import backends, flow
-    d = flow.load_data(data, samples)
-    r = backends.check(build, d, screen)
+    from . import steps
+    d = load_data(data, samples)
+    r = steps.check(build, d, screen)
     screen.table("", [r])
     if r["mismatches"]:
         raise UserError(f"{build}: {r['mismatches']} values differ from the reference; this is a defect, please report it with the folder")

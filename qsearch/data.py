@@ -56,7 +56,8 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; data is an .npz with arrays x and y, or package.module:factory") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
-        raise UserError(f"{path}: not an .npz file, or cut off ({str(e).splitlines()[0]}); save it with numpy.savez(path, x=..., y=...)") from None
+        why = str(e).splitlines()[0]
+        raise UserError(f"{path}: not an .npz file, or cut off ({why}); save it with numpy.savez(path, x=..., y=...)") from None
 
 
 def resolve(spec: str, what: str):

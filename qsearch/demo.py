@@ -7,6 +7,7 @@ from ir.store import whole
 from . import flow
 from .digits import DigitNet, digits, train
 from .screen import Screen
+from .settings import Settings
 
 BUDGETS = ("bytes=45%", "lut=7000", "cycles=5000")
 TARGETS = ("cpu", "onnx", "ecp5-85k")
@@ -17,7 +18,7 @@ def demo(out: Path, screen: Screen, seed: int = 0, images: int = 64) -> flow.Res
     from .cli import show_result
     data = digits(seed)
     model = trained(data, out / "float.pt", seed, screen)
-    settings = flow.Settings(targets=TARGETS, budgets=BUDGETS, metrics=("kl", "sqnr"), tune=4, simulate=images, check=len(data["x"]),
+    settings = Settings(targets=TARGETS, budgets=BUDGETS, metrics=("kl", "sqnr"), tune=4, simulate=images, check=len(data["x"]),
                              pareto=8, seed=seed)
     result = flow.run(model, data, out, settings, screen)
     show_result(result)

@@ -39,9 +39,10 @@ def describe(path: Path) -> str:
         case "plan":
             p = Plan.load(path)
             width = max(map(len, p.options))
+            bounds = {k: f" of at most {v:,.6g}" for k, v in p.budgets.items()}
             return "\n".join([f"plan for {p.target or 'any target'}", *(f"  {k.ljust(width)}  {v}" for k, v in p.options.items()),
                               *(f"damage {k}: {v:.6g}" for k, v in p.damage.items()),
-                              *(f"cost {k}: {v:,.6g}" + (f" of at most {p.budgets[k]:,.6g}" if k in p.budgets else "") for k, v in p.costs.items())])
+                              *(f"cost {k}: {v:,.6g}{bounds.get(k, '')}" for k, v in p.costs.items())])
         case "table":
             return grid(Table.load(path))
         case str():
@@ -69,12 +70,13 @@ def listing(what: str) -> list[str]:
 
 def rewrite_report(folder: Path) -> Path:
     """The report of a finished run, made again from its files."""
-    from . import flow
+    from .keep import load_front
     from .report import write_report
     rows = load_json(folder / "result.json", "result")["rows"]
     damage, costs = gather([folder])
-    front = flow.load_front(folder) if (folder / "front" / "front.json").exists() else []
-    write_report(folder, tables=list(damage.values()), plan=Plan.load(folder / "plan.json"), front=front, rows=rows, costs=list(costs.values()))
+    front = load_front(folder) if (folder / "front" / "front.json").exists() else []
+    write_report(folder, tables=list(damage.values()), plan=Plan.load(folder / "plan.json"), front=front, rows=rows,
+                 costs=list(costs.values()))
     return folder / "report.html"
 
 

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 import ir
-from qsearch import flow
+from qsearch import flow, keep, steps
+from qsearch.settings import Settings
 from tests import small
 
 ROOT = Path(__file__).parents[1]
-SETTINGS = flow.Settings(targets=("onnx",), budgets=("bytes=60%",), options="int2,int4,int8/uint8", samples=64, check=50, pareto=3)
+SETTINGS = Settings(targets=("onnx",), budgets=("bytes=60%",), options="int2,int4,int8/uint8", samples=64, check=50, pareto=3)
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +42,12 @@ def test_the_plan_keeps_its_budget_and_says_why(first):
 def test_the_stored_graph_computes_the_stored_outputs(first):
     g = ir.store.load_graph(first.folder / "graph")
     with np.load(first.folder / "expected.npz") as z:
-        assert (flow.reference(g, small.data()["x"]) == z["y"]).all()
+        assert (steps.reference(g, small.data()["x"]) == z["y"]).all()
 
 
 def test_report_and_front_are_there(first):
     assert (first.folder / "report.html").stat().st_size > 10_000
-    assert len(flow.load_front(first.folder)) >= 2
+    assert len(keep.load_front(first.folder)) >= 2
 
 
 def stamps(folder: Path) -> dict[str, int]:
