@@ -45,10 +45,10 @@ def _jpegs(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def imagenet() -> dict[str, np.ndarray]:
-    """For MobileNetV1: 200 images to score, 200 others to calibrate with, x / 127.5 - 1.  One image a class."""
+    """For MobileNetV1: 200 images to score, 300 others to calibrate with, x / 127.5 - 1.  One image a class."""
     x, y = _jpegs(224)
     x = x / 127.5 - 1
-    return {"x": np.ascontiguousarray(x[:200]), "y": y[:200], "calib_x": np.ascontiguousarray(x[200:400]), "calib_y": y[200:400]}
+    return {"x": np.ascontiguousarray(x[:200]), "y": y[:200], "calib_x": np.ascontiguousarray(x[200:]), "calib_y": y[200:]}
 
 
 def people() -> dict[str, np.ndarray]:

@@ -30,7 +30,9 @@ def sense(net, calibration, data: Data, s: Settings, cache: Path | None, progres
     """Damage tables by metric, over every layer and option; finished cells survive in `cache`."""
     import quant
     from search import measure
-    probe = quant.Simulation(net, calibration, _tensor(data.calib_x[:s.samples]), rounding=s.rounding)
+    count = min(s.samples, -(-len(data.calib_x) // 2))  # one half to look at, the other to fit to; one image must do for both
+    seen, fitted = data.calib_x[-count:], data.calib_x[:s.samples][:max(1, len(data.calib_x) - count)]
+    probe = quant.Simulation(net, calibration, _tensor(seen), rounding=s.rounding, fit=_tensor(fitted))
     return measure(probe, list(s.metrics), menus(net, s), cache=cache, progress=progress)
 
 

@@ -9,7 +9,7 @@ from .encode import encoding_of
 from .net import Net
 
 SAMPLE = 1 << 15  # values kept of each tensor
-MEND_IMAGES, MEND_BYTES = 256, 1 << 27  # images that later mend weights and biases, and the size of their largest tensor
+MEND_IMAGES, MEND_BYTES = 256, 1 << 29  # images that later mend weights and biases, and the size of their largest tensor
 BINS = 2048       # of the histogram of the entropy observer (TensorRT)
 
 OBSERVERS: Registry = Registry("observer")  # name -> f(stats, format) -> (lo, hi)

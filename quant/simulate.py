@@ -10,7 +10,7 @@ from .gptq import DAMP, gptq, second_moment
 from .layout import check_option
 from .net import Net, Step, compute
 from .observers import Calibration, checked, weight_scale
-from .ptq import ROUNDINGS
+from .ptq import ROUNDINGS, inputs
 from .vectors import centred, columns, thinness
 
 IMAGES = 128  # probe images, if none are given
@@ -21,18 +21,23 @@ class Simulation:
 
     This is an estimate of the quantized net (real scales, no dyadic multipliers, layers independent of each other), made for
     sensitivity metrics; the integers are those of QuantNet.  rounding: as in `quantize`; "gptq" on the float net's inputs.
-    Biases take up the mean error, as `quantize` has it.
+    Biases take up the mean error, as `quantize` has it.  Both are fitted to the images `fit` (by default calibration images);
+    where they are the probe images x too, what they were fitted to looks better than it is.
     """
 
-    def __init__(self, net: Net, calibration: Calibration, x: torch.Tensor | None = None, rounding: str = "nearest"):
+    def __init__(self, net: Net, calibration: Calibration, x: torch.Tensor | None = None, rounding: str = "nearest",
+                 fit: torch.Tensor | None = None):
         if rounding not in ROUNDINGS:
             raise UserError(f"unknown rounding {rounding!r} (known: {', '.join(ROUNDINGS)})")
         self.net, self.calibration, self.rounding = net, calibration, rounding
         self.x = checked(net, calibration.x[:IMAGES] if x is None else x)
         self.layers = tuple(net.layers)
-        self.key = store.digest(net.hash, calibration.observer, rounding, self.x.numpy().tobytes(), calibration.x.numpy().tobytes())
+        self._fit = checked(net, calibration.x[:IMAGES] if fit is None else fit)
+        images = [v.numpy().tobytes() for v in (self.x, self._fit, calibration.x)]
+        self.key = store.digest(net.hash, calibration.observer, rounding, *images)
         with torch.no_grad():
             self._float = net(self.x, keep=True)
+            self._inputs = {s.args[0]: v for s, v in zip(net.layers.values(), inputs(net, self._fit))}
         self._rounded_layers: dict[tuple[str, str], Step] = {}
         self._vectors: tuple[str, torch.Tensor] | tuple[None, None] = (None, None)  # of one layer: they are large
         self._users = net.users()
@@ -86,7 +91,7 @@ class Simulation:
         """The step with its weights on the option's grid and the mean error that this makes taken up by its bias."""
         if self._vectors[0] != step.name:
             attrs = step.attrs if step.kind == "conv" else None
-            self._vectors = step.name, columns(step.weight, attrs, self._float[step.args[0]])
+            self._vectors = step.name, columns(step.weight, attrs, self._inputs[step.args[0]])
         vectors, w = self._vectors[1], step.weight
         moved = vectors if self.rounding == "gptq" else None
         rounded = round_weights(w, o.weight_format, o.granularity != "t", moved)
