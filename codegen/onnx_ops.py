@@ -118,8 +118,8 @@ def _conv(n: Node, t: Ints, x: Expr) -> Expr:
     x = _pad(x.cast(holder(max(magnitude(t), abs(op.pad)))), ((0, 0), *op.padding), op.pad) if op.pad else x
     pads = [0] * 2 * len(op.padding) if op.pad else [p[i] for i in (0, 1) for p in op.padding]
     attrs = {"strides": op.stride, "dilations": op.dilation, "group": op.groups, "pads": pads, "kernel_shape": op.weight.shape[2:]}
-    if bound <= HOLDERS["float32"]:
-        return x.emit("Conv", op.weight, op.bias, **attrs)
+    if bound <= HOLDERS["float32"]:  # x itself may be wider where every weight is 0
+        return x.cast("float32").emit("Conv", op.weight, op.bias, **attrs)
     wide = holder(bound)
     bias = op.bias.reshape(-1, *[1] * len(op.padding))
     channels, parts = op.weight.shape[1], -(-bound // HOLDERS["float32"])

@@ -84,6 +84,7 @@ CASES = {
     "matmul": pair(MatMul(), Ints((2, 3, 5), 0, 255), Ints((2, 5, 18), -128, 127), requant(2)),
     "matmul beyond 2**31": pair(MatMul(), Ints((3, 5), -2**20, 2**20), Ints((5, 2), -2**15, 2**15)),
     "matmul beyond 2**53": pair(MatMul(), Ints((3, 2), -2**30, 2**30), Ints((2, 3), 0, 2**27)),
+    "conv by nothing": chain((1, 3), -2**31, 2**31 - 1, Conv(weights(1, 1, 1, bits=1) * 0, [0], (1,), ((0, 0),), (1,))),
     "maxpool uneven": chain((2, 5, 6), -128, 127, MaxPool((3, 2), (2, 3), ((1, 2), (0, 1)))),
     "maxpool 1d": chain((2, 7), 3, 9, MaxPool((3,), (2,), ((1, 1),))),
     "maxpool of wide values": chain((2, 7), 2**54, 2**54 + 9, MaxPool((3,), (2,), ((1, 1),))),

@@ -45,6 +45,11 @@ def data() -> dict[str, np.ndarray]:
     return {"x": d["x"][:200], "y": d["y"][:200], "calib_x": d["calib_x"][:200], "calib_y": d["calib_y"][:200]}
 
 
+def many() -> dict[str, np.ndarray]:
+    """All digits, so that measuring takes some seconds."""
+    return digits()
+
+
 def nan_net() -> SmallNet:
     """A model with a weight that is no number."""
     torch.manual_seed(0)

@@ -93,6 +93,8 @@ def requant_to(r, t: Ints, bounds: tuple[int, int]) -> Requant:
 
 
 def _narrow(r, g, x: str, bounds) -> str:
+    if g.nodes[x].type.bits > 60:  # no requant can hold its product
+        return x
     return g.add(f"{x}_to_{len(g.nodes)}", requant_to(r, g.nodes[x].type, bounds), x)
 
 

@@ -81,8 +81,8 @@ def test_a_damaged_file_is_made_again(first, name):
 
 
 def start(folder: Path) -> subprocess.Popen:
-    args = ["run", "tests.small:net", "-d", "tests.small:data", "-o", folder, "-t", "onnx", "-b", "bytes=60%",
-            "--options", "int2,int3,int4,int5,int6,int8,ternary/uint8,uint4", "--samples", "200"]
+    args = ["run", "tests.small:net", "-d", "tests.small:many", "-o", folder, "-t", "onnx", "-b", "bytes=60%",
+            "--options", "int2,int3,int4,int5,int6,int8,ternary/uint8,uint4", "--samples", "640"]
     return subprocess.Popen([sys.executable, "-c", "from qsearch.cli import main; main()", *map(str, args)], cwd=ROOT, text=True,
                             stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=os.environ | {"QSEARCH_DEBUG": ""})
 
