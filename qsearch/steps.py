@@ -13,6 +13,8 @@ from .data import Data
 from .evaluate import mismatches, score
 from .settings import Settings, budgets_of, menus
 
+FIT = 256  # samples at most that rounding is fitted to when damage is measured
+
 
 def capture(model, data: Data):
     """Float model (file, package.module:factory or torch module) -> quant.Net."""
@@ -31,7 +33,7 @@ def sense(net, calibration, data: Data, s: Settings, cache: Path | None, progres
     import quant
     from search import measure
     count = min(s.samples, -(-len(data.calib_x) // 2))  # one half to look at, the other to fit to; one image must do for both
-    seen, fitted = data.calib_x[-count:], data.calib_x[:s.samples][:max(1, len(data.calib_x) - count)]
+    seen, fitted = data.calib_x[-count:], data.calib_x[:max(1, len(data.calib_x) - count)][:FIT]
     probe = quant.Simulation(net, calibration, _tensor(seen), rounding=s.rounding, fit=_tensor(fitted))
     return measure(probe, list(s.metrics), menus(net, s), cache=cache, progress=progress)
 

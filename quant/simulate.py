@@ -32,14 +32,13 @@ class Simulation:
         self.net, self.calibration, self.rounding = net, calibration, rounding
         self.x = checked(net, calibration.x[:IMAGES] if x is None else x)
         self.layers = tuple(net.layers)
-        self._fit = checked(net, calibration.x[:IMAGES] if fit is None else fit)
-        images = [v.numpy().tobytes() for v in (self.x, self._fit, calibration.x)]
+        fit = checked(net, calibration.x[:IMAGES] if fit is None else fit)
+        images = [v.numpy().tobytes() for v in (self.x, fit, calibration.x)]
         self.key = store.digest(net.hash, calibration.observer, rounding, *images)
         with torch.no_grad():
             self._float = net(self.x, keep=True)
-            self._inputs = {s.args[0]: v for s, v in zip(net.layers.values(), inputs(net, self._fit))}
+            self._fits = {s.name: _fit(s, v, rounding) for s, v in zip(net.layers.values(), inputs(net, fit))}
         self._rounded_layers: dict[tuple[str, str], Step] = {}
-        self._vectors: tuple[str, torch.Tensor] | tuple[None, None] = (None, None)  # of one layer: they are large
         self._users = net.users()
 
     @torch.no_grad()
@@ -89,14 +88,10 @@ class Simulation:
 
     def _round(self, step: Step, o: Option) -> Step:
         """The step with its weights on the option's grid and the mean error that this makes taken up by its bias."""
-        if self._vectors[0] != step.name:
-            attrs = step.attrs if step.kind == "conv" else None
-            self._vectors = step.name, columns(step.weight, attrs, self._inputs[step.args[0]])
-        vectors, w = self._vectors[1], step.weight
-        moved = vectors if self.rounding == "gptq" else None
-        rounded = round_weights(w, o.weight_format, o.granularity != "t", moved)
-        error = (w - rounded).reshape(len(vectors), -1, vectors.shape[1])              # (groups, rows, I)
-        shift = (error @ vectors.mean(-1, keepdim=True)).reshape(-1)
+        mean, moments = self._fits[step.name]
+        rounded = round_weights(step.weight, o.weight_format, o.granularity != "t", moments)
+        error = (step.weight - rounded).reshape(len(mean), -1, mean.shape[1])          # (groups, rows, I)
+        shift = (error @ mean).reshape(-1)
         bias = shift if step.bias is None else step.bias + shift
         return Step(step.name, step.kind, step.args, step.shape, step.attrs, rounded, bias)
 
@@ -110,11 +105,21 @@ class Simulation:
         return seen
 
 
-def round_weights(w: torch.Tensor, fmt: NumberFormat, per_channel: bool, vectors: torch.Tensor | None = None) -> torch.Tensor:
-    """Weights on the grid, as reals: each at its nearest point, or by GPTQ for vectors (groups, I, N)."""
+Moments = list[tuple[torch.Tensor, float]]  # of each group: second moment (I, I), thinness
+
+
+def _fit(step: Step, x: torch.Tensor, rounding: str) -> tuple[torch.Tensor, Moments | None]:
+    """Of the vectors that a layer multiplies: their mean (groups, I, 1), and what GPTQ has to know of them."""
+    vectors = columns(step.weight, step.attrs if step.kind == "conv" else None, x)
+    moments = [(second_moment(centred(v)), thinness(v)) for v in vectors] if rounding == "gptq" else None
+    return vectors.mean(-1, keepdim=True), moments
+
+
+def round_weights(w: torch.Tensor, fmt: NumberFormat, per_channel: bool, moments: Moments | None = None) -> torch.Tensor:
+    """Weights on the grid, as reals: each at its nearest point, or by GPTQ for vectors with these moments."""
     scale = weight_scale(w, fmt, "mse", per_channel).view(-1, *[1] * (w.dim() - 1))
-    if vectors is None:
+    if moments is None:
         return (fmt.nearest((w.detach() / scale).float(), torch) * scale).float()
-    rows, scales = w.reshape(len(vectors), -1, vectors.shape[1]), scale.expand(len(w), *[1] * (w.dim() - 1)).reshape(len(vectors), -1, 1)
-    codes = [gptq(r, s, fmt, second_moment(centred(v)), DAMP * thinness(v)) * s for r, s, v in zip(rows, scales, vectors)]
+    rows, scales = w.reshape(len(moments), -1, len(moments[0][0])), scale.expand(len(w), *[1] * (w.dim() - 1)).reshape(len(moments), -1, 1)
+    codes = [gptq(r, s, fmt, h, DAMP * thin) * s for r, s, (h, thin) in zip(rows, scales, moments)]
     return torch.cat(codes).reshape(w.shape).float()
