@@ -1,6 +1,5 @@
 """The quantized net: trained like a module, computed like the graph, and lowered to it."""
 from collections.abc import Iterator
-from itertools import chain
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from ir import rewrite
 from . import site_layers, site_steps  # noqa: F401  (their classes enter SITES)
 from .emit import Emitter, Forward, Lower, Value
 from .encode import Coding
-from .layout import Layout, layout
+from .layout import layout
 from .net import Net
 from .observers import Calibration
 from .site_layers import Layer

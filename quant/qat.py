@@ -82,7 +82,8 @@ def _loss(out: torch.Tensor, labels, teacher, x: torch.Tensor, temperature: floa
         return hard
     with torch.no_grad():
         want = teacher(x).reshape(len(out), -1)
-    soft = F.kl_div(F.log_softmax(out.reshape(len(out), -1) / temperature, 1), F.log_softmax(want / temperature, 1), log_target=True, reduction="batchmean")
+    student, taught = (F.log_softmax(v.reshape(len(v), -1) / temperature, 1) for v in (out, want))
+    soft = F.kl_div(student, taught, log_target=True, reduction="batchmean")
     return (hard + soft * temperature ** 2) / 2
 
 

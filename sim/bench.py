@@ -35,7 +35,8 @@ def instance(source: str, top: str, params: dict[str, int | str]) -> Instance:
     names, widths = {}, {}
     for kind, name, value in re.findall(r"\bparameter\b([^=,()]*?)(\w+)\s*=\s*([^,\n]*?)\s*(?=,|\n|\)\s*\()", head[1]):
         names[name] = params[name] if name in params else _number(value, names)
-        widths |= {name: _number(hi, names) + 1 for hi in re.findall(r"\[(.*?):\s*0\s*\]", kind)}
+        for hi in re.findall(r"\[(.*?):\s*0\s*\]", kind):
+            widths[name] = _number(hi, names) + 1
     if unknown := params.keys() - names.keys():
         raise UserError(f"{top} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(names)}")
     ports = {n: (d, [_number(hi, names) + 1 for hi in re.findall(r"\[(.*?):\s*0\s*\]", dims)])
@@ -96,7 +97,7 @@ def _taps(k: int, is_input: bool, width: int) -> str:
 def _instance(v: int, inst: Instance, at: int) -> str:
     pins = [".clk_i(clk_i)", ".rst_ni(rst_ni)"] if inst.clocked else []
     extra = ""
-    for prefix, (direction, width, count, shared) in inst.ports.items():
+    for prefix, (direction, _, count, shared) in inst.ports.items():
         n, i = count or 1, direction == "input"
         hi = at + n - 1
         bits = f"[{hi}:{at}]" if count else f"[{at}]"
