@@ -55,7 +55,7 @@ def main() -> None:
             continue
         samples = load_data(data())
         for plan in args.plan:
-            metrics = ("mse",) if samples.y is None and name == "ad_autoencoder" else ("kl",)
+            metrics = ("output_mse",) if name == "ad_autoencoder" else ("kl",)
             s = Settings(targets=("cpu", "onnx"), metrics=metrics, rounding="gptq", samples=64, **PLANS[plan])
             screen.say(f"{name} {plan}")
             r = flow.run(model, samples, args.out / f"{name}-{plan}", s, screen)
