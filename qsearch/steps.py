@@ -152,7 +152,7 @@ def check(folder: Path, data, screen) -> dict:
 def row(name: str, value, wrong: int | None, size: int | None, samples: int | None = None, **facts) -> dict:
     """One line of the table."""
     return {"model": name, "score": "" if value is None else str(value), "samples": samples, "mismatches": wrong, "bytes": size,
-            "cycles_per_frame": facts.get("cycles_per_frame")}
+            "cycles_per_frame": None if facts.get("cycles_per_frame") is None else round(facts["cycles_per_frame"])}
 
 
 def encode(graph: Graph, x: np.ndarray) -> np.ndarray:
