@@ -84,7 +84,8 @@ def start(folder: Path) -> subprocess.Popen:
     args = ["run", "tests.small:net", "-d", "tests.small:many", "-o", folder, "-t", "onnx", "-b", "bytes=60%",
             "--options", "int2,int3,int4,int5,int6,int8,ternary/uint8,uint4", "--samples", "640"]
     return subprocess.Popen([sys.executable, "-c", "from qsearch.cli import main; main()", *map(str, args)], cwd=ROOT, text=True,
-                            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=os.environ | {"QSEARCH_DEBUG": ""})
+                            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=os.environ | {"QSEARCH_DEBUG": ""},
+                            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a job in the background ignores it
 
 
 def wait_for_cells(p: subprocess.Popen, cache: Path, n: int) -> None:
