@@ -14,8 +14,11 @@ from .data import Data, load_data
 from .journal import Journal
 from .keep import canonical_rows, load_front, load_quantized, load_tables, save_front, save_plan, save_tables
 from .screen import Screen
-from .settings import Settings, budgets_of, menus
-from .steps import build, calibrate, capture, choose, cost, pareto, quantize, sense
+from .settings import Settings, budgets_of, menus, metrics_of
+from .steps import build, calibrate, capture, choose, cost, no_damage, pareto, quantize, sense
+
+
+FEW = 32  # calibration samples that are worth a warning
 
 
 @dataclass
@@ -42,16 +45,17 @@ def run(model, data, out: Path | str, settings: Settings | None = None, screen: 
     journal, out = Journal(out, screen), Path(out)
     key = [net.hash, data.key, ir.store.VERSION]
     screen.say(headline(model, net, data))
-    budgets_of(s), menus(net, s)  # what is mistyped is refused before the long work
+    budgets_of(s), menus(net, s), metrics_of(s)  # what is mistyped is refused before the long work
     with screen.step("calibrate"):
         calibration = calibrate(net, data, s)
+    with screen.step("costs"):
+        costs = save_tables(cost(net, targets, s, calibration), out, "cost")
+    choose(no_damage(net, s), costs, s)  # budgets that cannot be met are refused now, not after the measuring
 
     sense_key = [*key, s.metrics, s.options, s.rules, s.observer, s.rounding, s.samples, s.seed]
     damage = journal.step("sense", f"sensitivity ({', '.join(s.metrics)})", sense_key,
                           lambda progress: save_tables(sense(net, calibration, data, s, out / "sense.cache", progress), out, "damage"),
                           lambda: load_tables(s.metrics, out, "damage"))
-    with screen.step("costs"):
-        costs = save_tables(cost(net, targets, s, calibration), out, "cost")
     plan_key = [*sense_key, s.budgets, s.ties, s.solver, s.targets, s.pareto, *map(canonical_rows, costs.values())]
     plan = journal.step("plan", "allocate bits", plan_key,
                         lambda progress: save_plan(choose(damage, costs, s, net.hash), out / "plan.json"),
@@ -82,4 +86,7 @@ def headline(model, net, data: Data) -> str:
     macs = sum(step.macs for step in net.steps.values()) / 1e6
     line = f"{name}: {len(net.layers)} layers, {macs:.1f} M multiply-accumulates"
     samples = f"{len(data.calib_x)} calibration and {len(data.x)} evaluation samples"
-    return "\n".join([f"{line}, {samples}", *(f"  note: {note}" for note in net.notes)])
+    notes = list(net.notes)
+    if len(data.calib_x) < FEW:
+        notes.append(f"{len(data.calib_x)} calibration samples make for poor ranges; give {FEW} or more")
+    return "\n".join([f"{line}, {samples}", *(f"  note: {note}" for note in notes)])

@@ -31,6 +31,12 @@ def budgets_of(s: Settings) -> dict[str, float | str]:
     return dict(parse_budget(b) for b in s.budgets)
 
 
+def metrics_of(s: Settings) -> list:
+    """The metrics by name.  UserError: unknown."""
+    from search import METRICS
+    return [METRICS[m] for m in s.metrics]
+
+
 def menus(net, s: Settings) -> dict[str, tuple[str, ...]]:
     """The options of each layer."""
     from search import menu, parse_rules, per_layer

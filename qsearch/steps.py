@@ -75,6 +75,12 @@ def beside_layers(net, calibration, hardware: dict[str, Table], t) -> None:
         hardware[resource].fixed = max(0.0, whole[resource] - own)
 
 
+def no_damage(net, s: Settings) -> dict[str, Table]:
+    """Damage tables of zeros: a plan for them exists if any plan does."""
+    rows = {layer: dict.fromkeys(options, 0.0) for layer, options in menus(net, s).items()}
+    return {name: Table(name, "damage", rows) for name in s.metrics}
+
+
 def choose(damage: dict[str, Table], costs: dict[str, Table], s: Settings, model: str = "") -> Plan:
     """The plan of least damage (of the first metric) within the budgets."""
     from search import allocate

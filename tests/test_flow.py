@@ -119,3 +119,17 @@ def test_a_stopped_run_goes_on(tmp_path, how):
 def test_cpu_target(tmp_path):
     r = flow.run(small.net(), small.data(), tmp_path / "r", replace(SETTINGS, targets=("cpu",), pareto=0))
     assert r.rows[-1]["model"] == "TVM (cpu)" and r.rows[-1]["mismatches"] == 0
+
+
+def test_impossible_budgets_are_refused_before_the_measuring(tmp_path):
+    with pytest.raises(ir.UserError, match=r"^no plan fits bytes<=300: the smallest possible is bytes=\d+ with these options"):
+        flow.run(small.net(), small.data(), tmp_path / "r", replace(SETTINGS, budgets=("bytes=300",)))
+    assert not (tmp_path / "r" / "sense.cache").exists()
+
+
+def test_few_calibration_samples_are_remarked(tmp_path, capsys):
+    from qsearch.screen import Screen
+    d = small.data()
+    one = {"x": d["x"][:20], "y": d["y"][:20], "calib_x": d["x"][:1]}
+    r = flow.run(small.net(), one, tmp_path / "r", replace(SETTINGS, pareto=0), Screen())
+    assert "note: 1 calibration samples make for poor ranges; give 32 or more" in capsys.readouterr().err and r.mismatches == 0
