@@ -32,6 +32,7 @@ MODEL, DATA = "tests.small:net", "tests.small:data"
 MENU = "int2,int4,int8/uint8"
 
 
+@pytest.mark.slow
 def test_each_verb_reads_what_the_one_before_wrote(qsearch, folder):
     tables, plan, graph, build = folder / "tables", folder / "plan.json", folder / "q", folder / "onnx"
     code, out, _ = qsearch("sense", MODEL, "-d", DATA, "-o", tables, "--options", MENU, "--samples", 64)
@@ -53,6 +54,7 @@ def test_each_verb_reads_what_the_one_before_wrote(qsearch, folder):
     assert "int4/uint8" in qsearch("show", tables / "damage.kl.table.json")[1]
 
 
+@pytest.mark.slow
 def test_plans_of_a_front_cost_more_and_damage_less(qsearch, folder):
     code, out, err = qsearch("plan", folder / "tables", "-b", "bytes=100%", "--metric", "kl", "-o", folder / "f.json", "--pareto", 5)
     assert code == 0 and len(out.splitlines()) >= 2, err

@@ -16,6 +16,8 @@ from qsearch import flow, keep, steps
 from qsearch.settings import Settings
 from tests import small
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 SETTINGS = Settings(targets=("onnx",), budgets=("bytes=60%",), options="int2,int4,int8/uint8", samples=64, check=50, pareto=3)
 
@@ -70,7 +72,6 @@ def test_another_budget_keeps_the_sensitivity(first, tmp_path):
     assert other.plan.costs["bytes"] > first.plan.costs["bytes"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plan.json", "graph/weights.npz", "expected.npz", "run.json", "damage.kl.table.json"])
 def test_a_damaged_file_is_made_again(first, name):
     flow.run(small.net(), small.data(), first.folder, SETTINGS)
@@ -95,7 +96,6 @@ def wait_for_cells(p: subprocess.Popen, cache: Path, n: int) -> None:
         time.sleep(.005)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["kill -9", "Ctrl-C"])
 def test_a_stopped_run_goes_on(tmp_path, how):
     cache = tmp_path / "r" / "sense.cache"
@@ -115,7 +115,6 @@ def test_a_stopped_run_goes_on(tmp_path, how):
     assert len(cells) == len(set(cells)), "a cell was measured twice"
 
 
-@pytest.mark.slow
 def test_cpu_target(tmp_path):
     r = flow.run(small.net(), small.data(), tmp_path / "r", replace(SETTINGS, targets=("cpu",), pareto=0))
     assert r.rows[-1]["model"] == "TVM (cpu)" and r.rows[-1]["mismatches"] == 0
