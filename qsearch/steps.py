@@ -46,6 +46,8 @@ def cost(net, targets, s: Settings, calibration=None) -> dict[str, Table]:
     import quant
     from search import cost_tables
     layers, options, goal = quant.geometry(net), menus(net, s), budgets_of(s).get("cycles")
+    if isinstance(goal, str):
+        raise UserError(f"budget cycles={goal}: cycles are a goal for the folding, so give a number, for example cycles=50000")
     tables = cost_tables(layers, options)
     for t in targets:
         if t.kind == "fpga":

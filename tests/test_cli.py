@@ -73,6 +73,8 @@ def test_list(qsearch, what, holds):
     (["run", MODEL, "-d", DATA, "-t", "ecp6"], "error: unknown target 'ecp6'"),
     (["run", MODEL, "-d", DATA, "-b", "lut"], "lut"),
     (["run", MODEL, "-d", DATA, "-b", "luts=3"], "luts"),
+    (["run", MODEL, "-d", DATA, "-t", "ecp5-85k", "-b", "cycles=50%"],
+     "error: budget cycles=50%: cycles are a goal for the folding, so give a number, for example cycles=50000"),
     (["run", MODEL, "-d", DATA, "-m", "kll"], "unknown"),
     (["run", MODEL, "-d", DATA, "--options", "int4/uint99"], "unknown number format 'uint99'"),
     (["run", MODEL, "-d", DATA, "--fix", "conv"], "error: rule 'conv' is not of the form layer=options, for example first=int8/uint8"),
