@@ -55,7 +55,7 @@ def _make(t, graph: Graph, out: Path, settings, x: np.ndarray | None) -> None:
             raise UserError(f"target {t.name!r} cannot be built for")
 
 
-def execute(t, made: Path, x: np.ndarray, progress=None) -> tuple[np.ndarray, dict]:
+def execute(t, made: Path, x: np.ndarray) -> tuple[np.ndarray, dict]:
     """Integer outputs of integer inputs (N, ...) on the built thing, and what is known of it: bytes, cycles a frame."""
     match t.kind:
         case "cpu":

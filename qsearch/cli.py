@@ -151,15 +151,13 @@ def evaluate(model: Annotated[str, typer.Argument(help="a model, or the folder o
     from . import steps
     from .evaluate import score
     d = load_data(data)
+    if d.y is None:
+        raise UserError(f"{data}: no labels y, so there is nothing to score against")
     if Path(model).is_dir() or model.endswith(".json"):
         g = ir.store.load_graph(model)
         outputs = steps.decode(g, steps.reference(g, d.x))
     else:
-        import torch
-        with torch.no_grad():
-            outputs = steps.batched(steps.capture(model, d), d.x)
-    if d.y is None:
-        raise UserError(f"{data}: no labels y, so there is nothing to score against")
+        outputs = steps.batched(steps.capture(model, d), d.x)
     print(score(outputs, d.y, outputs), f"on {len(d.x)} samples")
 
 

@@ -19,7 +19,7 @@ def demo(out: Path, screen: Screen, seed: int = 0, images: int = 64) -> flow.Res
     data = digits(seed)
     model = trained(data, out / "float.pt", seed, screen)
     settings = Settings(targets=TARGETS, budgets=BUDGETS, metrics=("kl", "sqnr"), tune=4, simulate=images, check=len(data["x"]),
-                             pareto=8, seed=seed)
+                        pareto=8, seed=seed)
     result = flow.run(model, data, out, settings, screen)
     show_result(result)
     return result

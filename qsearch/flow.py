@@ -69,7 +69,7 @@ def run(model, data, out: Path | str, settings: Settings | None = None, screen: 
     for t in targets:
         build_key = [graph_hash(graph), s.budgets, s.check, s.simulate, data.key]
         rows.append(journal.step(t.name, f"compile and check for {t.name}", build_key,
-                                 lambda progress, t=t: build(t, graph, data, expected, s, out, progress),
+                                 lambda progress, t=t: build(t, graph, data, expected, s, out),
                                  lambda t=t: load_json(out / f"{t.name}.check.json", "check")))
 
     result = Result(out, plan, graph, rows, journal.seconds)

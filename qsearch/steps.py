@@ -112,8 +112,7 @@ def quantize(net, plan: Plan, calibration, data: Data, s: Settings, out: Path, p
         quant.tune(qnet, _tensor(data.calib_x), labels, epochs=s.tune, lr=s.learning_rate, seed=s.seed, progress=progress,
                    checkpoint=checkpoint)
     graph = qnet.lower()
-    with torch.no_grad():
-        real, fake = (batched(m, data.x) for m in (net, qnet))
+    real, fake = (batched(m, data.x) for m in (net, qnet))
     expected = reference(graph, data.x)
     exact = score(decode(graph, expected), data.y, real)
     fakes = score(fake, data.y, real)
@@ -132,15 +131,12 @@ def quantize(net, plan: Plan, calibration, data: Data, s: Settings, out: Path, p
     return graph, rows, expected
 
 
-def build(t, graph: Graph, data: Data, expected: np.ndarray, s: Settings, out: Path, progress=None) -> dict:
+def build(t, graph: Graph, data: Data, expected: np.ndarray, s: Settings, out: Path) -> dict:
     """Compile for a target, run some samples there and count the values that are not the reference's."""
     n = min(s.simulate if t.kind == "fpga" else s.check, len(data.x))
     x = encode(graph, data.x[:n])
     made = backends.build(t, graph, out / t.name, s, x)
-    got, facts = backends.execute(t, made, x, progress)
-    wrong = mismatches(got, expected[:n])
-    r = row(backends.title(t), score(decode(graph, got), None if data.y is None else data.y[:n], decode(graph, expected[:n])), wrong,
-            facts.pop("bytes", None), samples=n, **facts)
+    r = compare(t, made, graph, x, expected[:n], None if data.y is None else data.y[:n])
     save_json(out / f"{t.name}.check.json", "check", r)
     return r
 
@@ -150,11 +146,15 @@ def check(folder: Path, data, screen) -> dict:
     name = load_json(folder / "build.json", "build")["target"]
     t, graph = backends.target(name), load_graph(folder / "graph" if (folder / "graph").exists() else folder)
     x = encode(graph, data.x)
-    expected = reference(graph, data.x)
     with screen.step(f"run on {name}"):
-        got, facts = backends.execute(t, folder, x)
-    return row(backends.title(t), score(decode(graph, got), data.y, decode(graph, expected)), mismatches(got, expected),
-                    facts.pop("bytes", None), samples=len(x), **facts)
+        return compare(t, folder, graph, x, ir.run(graph, x), data.y)
+
+
+def compare(t, made: Path, graph: Graph, x: np.ndarray, expected: np.ndarray, labels: np.ndarray | None) -> dict:
+    """Integers x on the built thing against the reference's `expected`: one row."""
+    got, facts = backends.execute(t, made, x)
+    value = score(decode(graph, got), labels, decode(graph, expected))
+    return row(backends.title(t), value, mismatches(got, expected), facts.pop("bytes", None), samples=len(x), **facts)
 
 
 def row(name: str, value, wrong: int | None, size: int | None, samples: int | None = None, **facts) -> dict:
@@ -185,4 +185,7 @@ def _tensor(x: np.ndarray):
 
 
 def batched(model, x: np.ndarray, size: int = 100) -> np.ndarray:
-    return np.concatenate([model(_tensor(x[i:i + size])).numpy() for i in range(0, len(x), size)])
+    """Outputs of a torch model, `size` samples at a time."""
+    import torch
+    with torch.no_grad():
+        return np.concatenate([model(_tensor(x[i:i + size])).numpy() for i in range(0, len(x), size)])
