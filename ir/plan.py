@@ -14,7 +14,8 @@ class Option:
     """What one layer may get: format of its weights / format of its input, and how weight scales are shared.
 
     Text: `int4/uint8` (a scale for each output channel), `int4t/uint8` (one for the tensor), `int4g64/int8` (one for
-    each 64 inputs of a channel).
+    each 64 inputs of a channel).  `int4/-` and `-/uint8` leave the other side in float: a sensitivity sweep may ask what
+    one side alone does, a plan may not.
     """
     weights: str
     acts: str
@@ -24,11 +25,16 @@ class Option:
     def parse(cls, text: str) -> "Option":
         """The option written `text`.  UserError: not of that form, or an unknown format."""
         w, slash, a = str(text).partition("/")
-        if not slash or not w or not a:
+        if not slash or not w or not a or w == a == "-":
             raise UserError(f"option {text!r} is not of the form weights/activations, for example int4/uint8")
-        m = None if w in FORMATS else re.fullmatch(r"(.+?)(t|g[1-9]\d*)", w)
+        m = None if w in FORMATS or w == "-" else re.fullmatch(r"(.+?)(t|g[1-9]\d*)", w)
         w, granularity = (m[1], m[2]) if m else (w, "")
-        return cls(FORMATS[w].name, FORMATS[a].name, granularity)
+        return cls("-" if w == "-" else FORMATS[w].name, "-" if a == "-" else FORMATS[a].name, granularity)
+
+    @property
+    def whole(self) -> bool:
+        """Whether both sides are quantized."""
+        return "-" not in (self.weights, self.acts)
 
     @property
     def weight_format(self) -> NumberFormat: return FORMATS[self.weights]
@@ -76,6 +82,8 @@ class Plan:
 
     def __post_init__(self):
         self.options = {k: v if isinstance(v, Option) else Option.parse(v) for k, v in self.options.items()}
+        if half := [k for k, o in self.options.items() if not o.whole]:
+            raise UserError(f"plan: layer {half[0]!r} has {self.options[half[0]]}, one side left in float; name a format on either side")
 
     def __getitem__(self, layer: str) -> Option:
         if layer not in self.options:

@@ -62,10 +62,11 @@ def check_option(layer: str, o: Option) -> None:
     if o.granularity.startswith("g"):
         raise UserError(f"layer {layer!r}: {o} asks for a scale for each {o.granularity[1:]} inputs; "
                         f"use a scale for each channel ({o.weights}/{o.acts}) or for the tensor ({o.weights}t/{o.acts})")
-    if not o.weight_format.signed:
+    if o.weights != "-" and not o.weight_format.signed:
         raise UserError(f"layer {layer!r}: weights are symmetric about 0 and cannot be {o.weights}; "
                         f"choose int{o.weight_format.bits} or another signed format")
-    activation_format(o.act_format)
+    if o.acts != "-":
+        activation_format(o.act_format)
 
 
 def widest(formats: list[NumberFormat]) -> NumberFormat:

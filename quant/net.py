@@ -40,6 +40,10 @@ class Step:
     slice                                         start, stop, step (one of each per axis)
     pad                                           padding ((before, after), ..) per axis, value
     embedding weight (V, D)                       of an integer input
+    softmax                                       axis
+    layernorm weight, bias (of the last axes)     dims (how many last axes), eps
+    rmsnorm   weight (of the last axis)           eps
+    constant  weight (*shape)                     no argument: the same value for each sample
     """
     name: str
     kind: str
@@ -87,7 +91,7 @@ class Net:
             raise UserError(f"the model takes (N, {', '.join(map(str, self.input.shape))}), not {tuple(x.shape)}")
         env: dict[str, torch.Tensor] = {}
         for s in self.steps.values():
-            env[s.name] = x if s.kind == "input" else compute(s, *[env[a] for a in s.args])
+            env[s.name] = x if s.kind == "input" else compute(s, *[env[a] for a in s.args]) if s.args else constant(s, len(x))
         return env if keep else env[self.output]
 
 
@@ -134,7 +138,18 @@ def compute(s: Step, *xs: torch.Tensor) -> torch.Tensor:
             return F.pad(x, [v for p in reversed(a["padding"]) for v in p], value=a["value"])
         case "embedding":
             return F.embedding(x.long(), s.weight)
+        case "softmax":
+            return x.softmax(a["axis"] + 1)
+        case "layernorm":
+            return F.layer_norm(x, x.shape[x.dim() - a["dims"]:], s.weight, s.bias, a["eps"])
+        case "rmsnorm":
+            return F.rms_norm(x, x.shape[-1:], s.weight, a["eps"])
     raise UserError(f"step {s.name!r}: unknown kind {s.kind!r}")
+
+
+def constant(s: Step, samples: int) -> torch.Tensor:
+    """What a step without arguments is for each of so many samples."""
+    return s.weight.expand(samples, *s.shape)
 
 
 def pad(x: torch.Tensor, padding, value: float) -> torch.Tensor:

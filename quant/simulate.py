@@ -31,7 +31,7 @@ class Simulation:
             raise UserError(f"unknown rounding {rounding!r} (known: {', '.join(ROUNDINGS)})")
         self.net, self.calibration, self.rounding = net, calibration, rounding
         self.x = checked(net, calibration.x[:IMAGES] if x is None else x)
-        self.layers = tuple(net.layers)
+        self.layers, self.model = tuple(net.layers), net.hash
         fit = checked(net, calibration.x[:IMAGES] if fit is None else fit)
         images = [v.numpy().tobytes() for v in (self.x, fit, calibration.x)]
         self.key = store.digest(net.hash, calibration.observer, rounding, *images)
@@ -78,13 +78,23 @@ class Simulation:
         return o
 
     def _rounded(self, step: Step, o: Option, x: torch.Tensor) -> torch.Tensor:
+        return compute(self._rounded_layer(step, o), self._rounded_input(step, o, x))
+
+    def _rounded_layer(self, step: Step, o: Option) -> Step:
+        """The step with rounded weights, made once."""
+        if o.weights == "-":
+            return step
         key = step.name, f"{o.weights}{o.granularity}"
         if key not in self._rounded_layers:
             self._rounded_layers[key] = self._round(step, o)
-        e = self.calibration.encoding(step.args[0], o.act_format)
-        fmt = o.act_format
-        x = ((x / e.scale).round().add_(e.zero).clip_(fmt.lo, fmt.hi).sub_(e.zero)).mul_(e.scale)
-        return compute(self._rounded_layers[key], x)
+        return self._rounded_layers[key]
+
+    def _rounded_input(self, step: Step, o: Option, x: torch.Tensor) -> torch.Tensor:
+        """The input of a step on the grid of the option, as reals."""
+        if o.acts == "-":
+            return x
+        e, fmt = self.calibration.encoding(step.args[0], o.act_format), o.act_format
+        return ((x / e.scale).round().add_(e.zero).clip_(fmt.lo, fmt.hi).sub_(e.zero)).mul_(e.scale)
 
     def _round(self, step: Step, o: Option) -> Step:
         """The step with its weights on the option's grid and the mean error that this makes taken up by its bias."""

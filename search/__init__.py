@@ -5,6 +5,7 @@ from .costs import COSTS, cost_tables
 from .measure import measure
 from .metrics import METRICS
 from .options import DEFAULT_MENU, menu, parse_rules, per_layer
+from .pairs import Pairs
 from .pareto import pareto
 from .probe import Probe
 from .solve import SOLVERS

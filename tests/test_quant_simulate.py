@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import torch
+import quant
 
 from ir import FORMATS, Option, Plan, UserError
 from quant import Simulation, calibrate, quantize
@@ -88,3 +89,18 @@ def test_unknown_rounding():
     net = NETS["residual"]()
     with pytest.raises(UserError, match=r"^unknown rounding 'up' \(known: nearest, gptq\)$"):
         Simulation(net, calibrate(net, images(net, 8)), rounding="up")
+
+
+def test_one_side_alone():
+    """`int4/-` rounds only the weights, `-/uint4` only the input; neither makes a plan."""
+    torch.manual_seed(3)
+    net = quant.capture(torch.nn.Linear(6, 4).eval(), torch.randn(2, 6))
+    x = torch.randn(64, 6)
+    s = Simulation(net, calibrate(net, x), x)
+    exact, weights = s.local(net.output, "int3/-")
+    _, acts = s.local(net.output, "-/uint3")
+    _, both = s.local(net.output, "int3/uint3")
+    errors = [float(((v - exact) ** 2).mean()) for v in (weights, acts, both)]
+    assert 0 < errors[0] and 0 < errors[1] and max(errors) == errors[2]
+    with pytest.raises(UserError, match=r"^plan: layer 'a' has int3/-, one side left in float; name a format on either side$"):
+        Plan({"a": "int3/-"})
