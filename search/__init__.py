@@ -2,6 +2,7 @@
 from .allocate import allocate
 from .budgets import parse_budget
 from .costs import COSTS, cost_tables
+from .engines import ENGINES
 from .measure import measure
 from .metrics import METRICS
 from .options import DEFAULT_MENU, menu, parse_rules, per_layer

@@ -8,37 +8,52 @@ from pathlib import Path
 from ir import Table, UserError
 from ir.store import canonical, digest, save_text
 
+from .engines import ENGINES, Cell, Unit
 from .metrics import METRICS
 from .probe import Probe, Remembering
 
-Cell = tuple[str, str, str]  # metric, layer, option
-
 
 def measure(probe: Probe, metrics: Sequence[str], options: Mapping[str, Iterable[str]], cache: Path | str | None = None,
-            progress: Callable[[int, int, str], None] | None = None) -> dict[str, Table]:
+            progress: Callable[[int, int, str], None] | None = None, *, engine: str = "local", workers: int = 1) -> dict[str, Table]:
     """{metric: damage table} over `options`, {layer: option texts}.
 
     Cells found in the file `cache` under the same probe.key are not measured again; every new one is appended at once.
-    progress(done, total, text) is called before each cell and once at the end.
-    UserError: unknown metric or layer, a result that is not finite, or a cache that cannot be written.
+    engine: a name in ENGINES; workers: processes at most (fewer where memory does not hold so many copies of the probe).
+    progress(done, total, text) is called at the start and after each cell.
+    UserError: unknown metric, layer or engine, a result that is not finite, or a cache that cannot be written.
     """
-    named = [METRICS[m] for m in metrics]
+    named, run = [METRICS[m] for m in metrics], ENGINES[engine]
     if unknown := [k for k in options if k not in probe.layers]:
         raise UserError(f"the model has no layer {unknown[0]!r} to quantize (it has {', '.join(probe.layers)})")
+    if workers < 1:
+        raise UserError(f"{workers} workers; give 1 or more")
     cells = [(m.name, layer, o) for layer in options for o in options[layer] for m in named]
     known = _load(Path(cache), probe.key) if cache else {}
+    todo = [c for c in cells if c not in known]
     shared = Remembering(probe)
+    first, *rest = units(todo) or [None]
     with _Appender(cache) as append:
-        for done, cell in enumerate(cells):
-            if progress:
-                progress(done, len(cells), f"{cell[0]} {cell[1]} {cell[2]}")
-            if cell not in known:
-                known[cell] = _finite(METRICS[cell[0]](shared, cell[1], cell[2]), cell)
+        done = len(cells) - len(todo)
+        if progress:
+            progress(done, len(cells), "")
+        # the first unit is measured here in any case: what a metric finds out once for all layers then travels to the workers
+        for answers in ([run(shared, named, [first], 1)] if first else []) + [run(shared, named, rest, workers)]:
+            for cell, value in answers:
+                known[cell] = _finite(value, cell)
                 append(_line(probe.key, cell, known[cell]))
-    if progress:
-        progress(len(cells), len(cells), "")
-    return {m.name: Table(m.name, "damage", {k: {o: known[m.name, k, o] for o in options[k]} for k in options}, m.unit,
-                          {"probe": probe.key}) for m in named}
+                done += 1
+                if progress:
+                    progress(done, len(cells), " ".join(cell))
+    about = {"probe": probe.key} | ({"model": probe.model} if getattr(probe, "model", "") else {})
+    return {m.name: Table(m.name, "damage", {k: {o: known[m.name, k, o] for o in options[k]} for k in options}, m.unit, about) for m in named}
+
+
+def units(cells: Sequence[Cell]) -> list[Unit]:
+    """The cells as units of work: those of a layer that share their weights go together, as weights are rounded once."""
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        found.setdefault((cell[1], cell[2].partition("/")[0]), []).append(cell)
+    return [tuple(cells) for cells in found.values()]
 
 
 def _finite(v: float, cell: Cell) -> float:

@@ -26,6 +26,7 @@ class Remembering:
 
     def __init__(self, probe: Probe):
         self.probe, self.layers, self.key = probe, tuple(probe.layers), probe.key
+        self.model = getattr(probe, "model", "")
         self._reference: np.ndarray | None = None
         self._outputs: tuple = (None, None)
         self._local: tuple = (None, None)
