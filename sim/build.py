@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from ir import UserError
+from ir.kept import cache_folder as cache
 
 from .tools import environment
 
@@ -16,11 +17,6 @@ FLAGS = ["-Wall", "--assert", "--x-assign", "unique", "--x-initial", "unique", "
 KEPT = 200  # builds; the oldest go first
 LIBRARY = Path(__file__).parents[1] / "hw" / "rtl"
 PARTS = ("verilated", "verilated_vpi", "verilated_threads", "verilated_timing", "verilated_random", "verilated_dpi", "verilated_probdist")
-
-
-def cache() -> Path:
-    """Folder of kept builds: $QSEARCH_CACHE, or qsearch under the user's cache folder."""
-    return Path(os.environ.get("QSEARCH_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "qsearch")
 
 
 def sources(top: str, folders: list[Path]) -> list[Path]:
