@@ -6,9 +6,10 @@ import torch
 
 from ir import NumberFormat, Option, UserError
 from ir import store
+from .curvature import Fisher, checked_labels, fisher_diagonals
 from .gptq import DAMP, gptq, second_moment
 from .layout import check_option
-from .net import Net, Step, compute
+from .net import Net, Step, compute, constant
 from .observers import Calibration, checked, weight_scale
 from .ptq import ROUNDINGS, inputs
 from .vectors import centred, columns, thinness
@@ -23,23 +24,26 @@ class Simulation:
     sensitivity metrics; the integers are those of QuantNet.  rounding: as in `quantize`; "gptq" on the float net's inputs.
     Biases take up the mean error, as `quantize` has it.  Both are fitted to the images `fit` (by default calibration images);
     where they are the probe images x too, what they were fitted to looks better than it is.
+    labels: the class (N,) of each of the probe images x, which the metric `task` asks for.
     """
 
     def __init__(self, net: Net, calibration: Calibration, x: torch.Tensor | None = None, rounding: str = "nearest",
-                 fit: torch.Tensor | None = None):
+                 fit: torch.Tensor | None = None, labels=None):
         if rounding not in ROUNDINGS:
             raise UserError(f"unknown rounding {rounding!r} (known: {', '.join(ROUNDINGS)})")
         self.net, self.calibration, self.rounding = net, calibration, rounding
         self.x = checked(net, calibration.x[:IMAGES] if x is None else x)
         self.layers, self.model = tuple(net.layers), net.hash
         fit = checked(net, calibration.x[:IMAGES] if fit is None else fit)
-        images = [v.numpy().tobytes() for v in (self.x, fit, calibration.x)]
+        self._labels = None if labels is None else checked_labels(net, torch.as_tensor(labels), len(self.x))
+        images = [v.numpy().tobytes() for v in (self.x, fit, calibration.x, *([] if labels is None else [self._labels]))]
         self.key = store.digest(net.hash, calibration.observer, rounding, *images)
         with torch.no_grad():
             self._float = net(self.x, keep=True)
             self._fits = {s.name: _fit(s, v, rounding) for s, v in zip(net.layers.values(), inputs(net, fit))}
         self._rounded_layers: dict[tuple[str, str], Step] = {}
         self._users = net.users()
+        self._fisher: dict[str, Fisher] | None = None
 
     @torch.no_grad()
     def reference(self, x: torch.Tensor | None = None) -> np.ndarray:
@@ -48,9 +52,11 @@ class Simulation:
         return y.reshape(len(y), -1).numpy()
 
     @torch.no_grad()
-    def outputs(self, options: Mapping[str, Option | str]) -> np.ndarray:
-        """Outputs (N, K) with only the named layers quantized, {layer: option}."""
+    def outputs(self, options: Mapping[str, Option | str], x: torch.Tensor | None = None) -> np.ndarray:
+        """Outputs (N, K) with only the named layers quantized, {layer: option}, on the probe images or on others."""
         options = {k: self._option(k, v) for k, v in options.items()}
+        if x is not None:
+            return self._others(options, checked(self.net, x))
         fresh: dict[str, torch.Tensor] = {}
         stale = self._downstream(options)
         last = {a: s.name for s in self.net.steps.values() if s.name in stale for a in s.args}
@@ -69,6 +75,53 @@ class Simulation:
         """Output of one layer in float, and with its weights and its input rounded (the input itself is the float one)."""
         o, step = self._option(layer, option), self.net.steps[layer]
         return self._float[layer].numpy(), self._rounded(step, o, self._float[step.args[0]]).numpy()
+
+    def _others(self, options: Mapping[str, Option], x: torch.Tensor) -> np.ndarray:
+        """Outputs on other images: the whole net runs, a value is forgotten after its last use."""
+        values: dict[str, torch.Tensor] = {}
+        last = {a: s.name for s in self.net.steps.values() for a in s.args}
+        for step in self.net.steps.values():
+            xs = [values[a] for a in step.args]
+            values[step.name] = (x if step.kind == "input" else constant(step, len(x)) if not xs
+                                 else self._rounded(step, options[step.name], xs[0]) if step.name in options else compute(step, *xs))
+            for a in set(step.args):
+                if last[a] == step.name and a != self.net.output:
+                    del values[a]
+        return values[self.net.output].reshape(len(x), -1).numpy()
+
+    def labels(self) -> np.ndarray | None:
+        """The class (N,) of each probe image, None where they are not known."""
+        return None if self._labels is None else self._labels.numpy()
+
+    @torch.no_grad()
+    def tensors(self, layer: str, option: Option | str) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """((weights, rounded), (input (N, ...), rounded)) of one layer; the input is the float one."""
+        o, step = self._option(layer, option), self.net.steps[layer]
+        x = self._float[step.args[0]]
+        return (step.weight.numpy(), self._rounded_layer(step, o).weight.numpy()), (x.numpy(), self._rounded_input(step, o, x).numpy())
+
+    def trace(self, layer: str) -> tuple[float, float]:
+        """Hessian trace of the loss (quant.curvature, soft targets) in a layer's weights, and in its input as the mean over samples.
+
+        From the Gauss-Newton matrix, which is the Hessian at the float net's own outputs: exact for up to 32 outputs, >= 0.  One
+        pass serves all layers.  We differ from HAWQ's sampling (`hessian_traces`), whose noise takes hundreds of passes to settle.
+        """
+        t = self._diagonals(layer).traces
+        return t.weights, t.input
+
+    def fisher(self, layer: str, option: Option | str) -> float:
+        """1/2 sum of F_ii delta_i**2 over a layer's weights and (mean over samples) its input; F: diagonal of the Fisher information."""
+        (w, wq), (x, xq) = self.tensors(layer, option)
+        f = self._diagonals(layer)
+        return 0.5 * float((f.weights.numpy() * np.square(wq - w, dtype=np.float64)).sum()
+                           + (f.input.numpy() * np.square(xq - x, dtype=np.float64)).sum() / len(x))
+
+    def _diagonals(self, layer: str) -> Fisher:
+        if layer not in self.layers:
+            raise UserError(f"the model has no layer {layer!r} (it has {', '.join(self.layers)})")
+        if self._fisher is None:
+            self._fisher = fisher_diagonals(self.net, self.x)
+        return self._fisher[layer]
 
     def _option(self, layer: str, option: Option | str) -> Option:
         if layer not in self.layers:

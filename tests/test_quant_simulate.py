@@ -34,6 +34,13 @@ def test_rerunning_downstream_is_rerunning_everything(probe):
     assert np.allclose(probe.outputs(chosen), env[probe.net.output].reshape(20, -1).numpy(), atol=1e-5)
 
 
+def test_other_images_as_the_probes_own(probe):
+    chosen = {n: o for n, o in zip(probe.layers, ("int4/uint4", "int3/uint8", "ternary/uint8"))}
+    assert np.allclose(probe.outputs(chosen, probe.x), probe.outputs(chosen), atol=1e-5)
+    assert np.allclose(probe.outputs({}, probe.x[:3]), probe.reference(probe.x[:3]), atol=1e-6)
+    assert not np.allclose(probe.outputs(chosen, probe.x[::2].contiguous()), probe.reference()[::2], atol=1e-5)
+
+
 def test_local_is_the_layer_alone(probe):
     layer = probe.layers[0]
     exact, rounded = probe.local(layer, "int8/uint8")
