@@ -1,5 +1,6 @@
 """Float model -> captured net -> quantized net -> integer graph.  The door to torch."""
 from .capture import capture
+from .curvature import fisher_diagonals, hessian_traces
 from .load import load_model
 from .model import QuantNet
 from .net import Net, Step, geometry
