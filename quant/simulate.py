@@ -34,6 +34,7 @@ class Simulation:
         self.net, self.calibration, self.rounding = net, calibration, rounding
         self.x = checked(net, calibration.x[:IMAGES] if x is None else x)
         self.layers, self.model = tuple(net.layers), net.hash
+        self.output_shape = tuple(net.steps[net.output].shape)
         fit = checked(net, calibration.x[:IMAGES] if fit is None else fit)
         self._labels = None if labels is None else checked_labels(net, torch.as_tensor(labels), len(self.x))
         images = [v.numpy().tobytes() for v in (self.x, fit, calibration.x, *([] if labels is None else [self._labels]))]

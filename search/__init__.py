@@ -2,9 +2,13 @@
 from .allocate import allocate
 from .budgets import parse_budget
 from .costs import COSTS, cost_tables
+from .decoupled import decoupled, measure_groups, output_error
 from .engines import ENGINES
+from .groups import groups, parse_groups
 from .measure import measure
 from .metrics import METRICS
+from .metrics_image import ssim
+from .mixdq import mixdq
 from .options import DEFAULT_MENU, menu, parse_rules, per_layer
 from .pairs import Pairs
 from .pareto import pareto

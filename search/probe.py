@@ -10,6 +10,7 @@ class Probe(Protocol):
     layers: tuple[str, ...]  # what can be quantized, in the order of the data flow
     key: str                 # hash of model, samples and calibration settings: equal keys mean equal answers
     model: str               # hash of the float model, which tables and plans are tied to
+    output_shape: tuple[int, ...] | None  # of one output before it is flattened to K; None: not known
 
     def reference(self) -> np.ndarray:
         """Float outputs on the probe samples, (N, K)."""
@@ -27,6 +28,7 @@ class Remembering:
     def __init__(self, probe: Probe):
         self.probe, self.layers, self.key = probe, tuple(probe.layers), probe.key
         self.model = getattr(probe, "model", "")
+        self.output_shape = getattr(probe, "output_shape", None)
         self._reference: np.ndarray | None = None
         self._outputs: tuple = (None, None)
         self._local: tuple = (None, None)
