@@ -9,6 +9,7 @@ from ir import store
 from .curvature import Fisher, checked_labels, fisher_diagonals
 from .gptq import DAMP, gptq, second_moment
 from .layout import check_option
+from .lrp import layer_scores
 from .net import Net, Step, compute, constant
 from .observers import Calibration, checked, weight_scale
 from .ptq import ROUNDINGS, inputs
@@ -45,6 +46,7 @@ class Simulation:
         self._rounded_layers: dict[tuple[str, str], Step] = {}
         self._users = net.users()
         self._fisher: dict[str, Fisher] | None = None
+        self._relevance: dict[str, dict[str, float]] = {}
 
     @torch.no_grad()
     def reference(self, x: torch.Tensor | None = None) -> np.ndarray:
@@ -116,6 +118,12 @@ class Simulation:
         f = self._diagonals(layer)
         return 0.5 * float((f.weights.numpy() * np.square(wq - w, dtype=np.float64)).sum()
                            + (f.input.numpy() * np.square(xq - x, dtype=np.float64)).sum() / len(x))
+
+    def relevance(self, rule: str = "attention") -> dict[str, float]:
+        """Share of each layer in the relevance of the class that the float net finds best, see quant.lrp.layer_scores; made once a rule."""
+        if rule not in self._relevance:
+            self._relevance[rule] = layer_scores(self.net, self.x, rule)
+        return self._relevance[rule]
 
     def _diagonals(self, layer: str) -> Fisher:
         if layer not in self.layers:

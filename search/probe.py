@@ -21,6 +21,21 @@ class Probe(Protocol):
     def local(self, layer: str, option: str) -> tuple[np.ndarray, np.ndarray]:
         """Output of one layer in float, and with its weights and its input quantized; equal shapes, (N, ...)."""
 
+    def tensors(self, layer: str, option: str) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """((weights, weights rounded), (input (N, ...), input rounded)) of one layer, the input as in float."""
+
+    def trace(self, layer: str) -> tuple[float, float]:
+        """Hessian traces of the loss in a layer's weights and, mean over samples, in its input."""
+
+    def fisher(self, layer: str, option: str) -> float:
+        """1/2 sum of F_ii delta_i**2 over weights and, mean over samples, input of a layer; F: diagonal of the Fisher information."""
+
+    def relevance(self, rule: str) -> Mapping[str, float]:
+        """Each layer's share in all relevance that arrives at the inputs of layers: >= 0, of sum 1."""
+
+    def labels(self) -> np.ndarray | None:
+        """The class (N,) of each probe sample, None where they are not known."""
+
 
 class Remembering:
     """A probe that keeps its reference and the last answer of each kind, so that metrics of one cell share one run."""
@@ -49,3 +64,14 @@ class Remembering:
             exact, rounded = self.probe.local(layer, option)
             self._local = (layer, option), (np.asarray(exact, np.float64), np.asarray(rounded, np.float64))
         return self._local[1]
+
+    def tensors(self, layer: str, option: str) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        return self.probe.tensors(layer, option)
+
+    def trace(self, layer: str) -> tuple[float, float]: return self.probe.trace(layer)
+
+    def fisher(self, layer: str, option: str) -> float: return self.probe.fisher(layer, option)
+
+    def relevance(self, rule: str) -> Mapping[str, float]: return self.probe.relevance(rule)
+
+    def labels(self) -> np.ndarray | None: return self.probe.labels()
