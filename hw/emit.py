@@ -1,4 +1,6 @@
 """Netlist -> the text of the top module, which only declares streams and instantiates hw/rtl."""
+from collections.abc import Iterable
+
 from ir import Graph
 
 from .netlist import Bits, Instance, Netlist, Stream
@@ -21,8 +23,19 @@ def ports(net: Netlist) -> dict[str, Stream]:
 
 def top(g: Graph, net: Netlist, orders: dict, name: str = "qs_top") -> str:
     """The whole file.  orders: port -> (shape, stream order)."""
-    return "\n".join([*_header(g, net, orders), f"module {name} (", *_ports(net), ");", *_streams(net), *_axis(net),
+    return "\n".join([*_header(g, net, orders), f"module {name} (", *_ports(net), ");", *_declared(net.streams.values()), *_axis(net),
                       *(_instance(i) for i in net.instances), "endmodule", ""])
+
+
+def core(net: Netlist, name: str) -> str:
+    """The netlist as a module whose ports are its plain streams, without the AXI-Streams around it: what is measured alone."""
+    rows = ["input  logic clk_i", "input  logic rst_ni"]
+    for s, give, take in [*((s, "input ", "output") for s in net.inputs.values()), (net.output, "output", "input ")]:
+        rows += [f"{give} logic {s.name}_valid", f"{take} logic {s.name}_ready", f"{give} logic [{s.bits - 1}:0] {s.wires}"]
+    ends = [*net.inputs.values(), net.output]
+    inner = [s for s in net.streams.values() if s not in ends]
+    return "\n".join([f"module {name} (", *["  " + r + "," * (k < len(rows) - 1) for k, r in enumerate(rows)], ");",
+                      *_declared(inner), *(_instance(i) for i in net.instances), "endmodule", ""])
 
 
 def _header(g: Graph, net: Netlist, orders: dict) -> list[str]:
@@ -49,9 +62,9 @@ def _ports(net: Netlist) -> list[str]:
     return ["  " + r + "," * (k < len(rows) - 1) for k, r in enumerate(rows)]
 
 
-def _streams(net: Netlist) -> list[str]:
+def _declared(streams: Iterable[Stream]) -> list[str]:
     rows = []
-    for s in net.streams.values():
+    for s in streams:
         rows.append(f"  logic {s.name}_valid, {s.name}_ready;")
         if not s.data:
             kind = f"{'s' if s.signed else 'u'}{s.width}"
