@@ -16,6 +16,7 @@ from .lrp_shares import per_sample
 from .net import Net, Step
 
 STARTS = ("one-hot", "logit")
+COUNTS = {"abs": torch.abs, "square": torch.square}  # how layer_scores may count relevance
 MOVES = ("input", "reshape", "transpose")  # what leaves pixels pixels
 
 
@@ -63,21 +64,27 @@ def relevance(net: Net, x: torch.Tensor, target=None, rule: str = "attention", s
 def layer_scores(net: Net, x: torch.Tensor, rule: str = "attention", batch: int = 16, dtype: torch.dtype = torch.float32) -> dict[str, float]:
     """Share of each layer in all relevance: the mean over samples of the sum of max(R, 0) at the layer's input, of sum 1.
 
-    Flag +abs takes |R| instead.  Ours: LRP-QViT (Ranjan & Savakis, 2024) names a layer contribution score without its formula;
+    Flag +abs takes |R| instead, +square R**2 (with gradient-like rules R_i times a relative error is what the score moves, so that
+    its power goes with the square).  Ours: LRP-QViT (Ranjan & Savakis, 2024) names a layer contribution score without its formula;
     the plain sum would be the same for all layers that a cut goes through.  Classes are those that the float net finds best.
     """
-    table, flags = parse(rule, ("zb", "abs"))
+    table, flags = parse(rule, ("zb", *COUNTS))
+    if len(counts := [COUNTS[f] for f in sorted(flags - {"zb"})]) > 1:
+        raise UserError(f"relevance rule {rule!r} counts in two ways; take one of {', '.join(COUNTS)}")
+    count = counts[0] if counts else positive
     net, sums = cast(net, dtype), dict.fromkeys(net.layers, 0.0)
     for chunk in x.detach().to(dtype).split(batch):
         env = net(chunk, keep=True)
         for step, _, parts, _ in walk(net, env, begin(net, env, None, "one-hot"), table, rule, "zb" in flags):
             if step.name in sums:
-                r = parts[0].abs() if "abs" in flags else parts[0].clamp(min=0)
-                sums[step.name] += float(r.sum(dtype=torch.float64))
+                sums[step.name] += float(count(parts[0]).sum(dtype=torch.float64))
     whole = sum(sums.values())
     if not whole > 0:
         raise UserError(f"relevance rule {rule!r}: no relevance reaches any layer; take another rule")
     return {n: v / whole for n, v in sums.items()}
+
+
+def positive(r: torch.Tensor) -> torch.Tensor: return r.clamp(min=0)
 
 
 def walk(net: Net, env: dict[str, torch.Tensor], first: torch.Tensor, table: Rule, rule: str,

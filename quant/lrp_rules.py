@@ -162,7 +162,7 @@ def attention(number: float | None) -> Rule:
 @LRP.register("attnlrp")
 def attnlrp(number: float | None) -> Rule:
     """AttnLRP (Achtibat et al., 2024): epsilon in linear maps, expanded softmax, LayerNorm of fixed deviation, RMSNorm as it is."""
-    share = epsilon(1e-6 if number is None else number)
+    share = stabilised("attnlrp", number)
     maps = dict.fromkeys((*LINEAR, "scale", "add", "layernorm"), spread(share))
     return COMMON | maps | {"matmul": pair(share), "softmax": softened}
 
@@ -170,7 +170,7 @@ def attnlrp(number: float | None) -> Rule:
 @LRP.register("epsilon")
 def epsilon_rule(number: float | None) -> Rule:
     """LRP-epsilon in all linear maps, biases absorbing their share; softmax and norms as they are.  epsilon:0.01 sets it."""
-    share = epsilon(1e-6 if number is None else number)
+    share = stabilised("epsilon", number)
     return COMMON | dict.fromkeys((*LINEAR, "scale", "add"), spread(share)) | {"matmul": pair(share)}
 
 
@@ -191,13 +191,19 @@ def z_plus(number: float | None) -> Rule:
     return alpha_beta_rule(1.0)
 
 
+def stabilised(name: str, eps: float | None) -> Share:
+    if eps is not None and not eps >= 0:
+        raise UserError(f"relevance rule {name!r} with epsilon {eps:g}; give 0 or more, for example {name}:1e-6")
+    return epsilon(1e-6 if eps is None else eps)
+
+
 def refuse(name: str, number: float | None) -> None:
     if number is not None:
         raise UserError(f"relevance rule {name!r} takes no number, not {number:g}; write {name!r}")
 
 
 def parse(text: str, flags: tuple[str, ...] = ("zb",)) -> tuple[Rule, set[str]]:
-    """The rule written name[:number][+flag], and its flags: zb (z^B at the input), abs (see layer_scores)."""
+    """The rule written name[:number][+flag], and its flags: zb (z^B at the input), abs and square (see layer_scores)."""
     head, *asked = text.split("+")
     name, colon, number = head.partition(":")
     if unknown := [f for f in asked if f not in flags]:
