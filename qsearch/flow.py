@@ -29,6 +29,8 @@ class Result:
     graph: Graph
     rows: list[dict]                               # the table: one row a backend
     seconds: dict[str, float]
+    damage: dict[str, ir.Table]                    # by metric
+    costs: dict[str, ir.Table]                     # by resource
 
     @property
     def mismatches(self) -> int:
@@ -52,7 +54,7 @@ def run(model, data, out: Path | str, settings: Settings | None = None, screen: 
         costs = save_tables(cost(net, targets, s, calibration), out, "cost")
     choose(no_damage(net, s), costs, s)  # budgets that cannot be met are refused now, not after the measuring
 
-    sense_key = [*key, s.metrics, s.options, s.rules, s.observer, s.rounding, s.samples, s.seed]
+    sense_key = [*key, s.metrics, s.options, s.rules, s.observer, s.rounding, s.samples, s.apart, s.seed]
     damage = journal.step("sense", f"sensitivity ({', '.join(s.metrics)})", sense_key,
                           lambda progress: save_tables(sense(net, calibration, data, s, out / "sense.cache", progress), out, "damage"),
                           lambda: load_tables(s.metrics, out, "damage"))
@@ -72,7 +74,7 @@ def run(model, data, out: Path | str, settings: Settings | None = None, screen: 
                                  lambda progress, t=t: build(t, graph, data, expected, s, out),
                                  lambda t=t: load_json(out / f"{t.name}.check.json", "check")))
 
-    result = Result(out, plan, graph, rows, journal.seconds)
+    result = Result(out, plan, graph, rows, journal.seconds, damage, costs)
     save_json(out / "result.json", "result", {"rows": rows, "seconds": result.seconds, "settings": asdict(s), "graph": graph_hash(graph)})
     from .report import write_report
     with screen.step("report"):

@@ -24,14 +24,17 @@ def save_plan(plan: Plan, path: Path) -> Plan:
 
 def save_front(plans: list[Plan], out: Path) -> list[Plan]:
     for i, p in enumerate(plans):
-        p.save(out / "front" / f"{i:02d}.plan.json")
+        p.save(front_file(out, i))
     save_json(out / "front" / "front.json", "front", {"plans": len(plans)})
     return plans
 
 
+def front_file(out: Path, i: int) -> Path: return out / "front" / f"{i:02d}.plan.json"
+
+
 def load_front(out: Path) -> list[Plan]:
     n = load_json(out / "front" / "front.json", "front")["plans"]
-    return [Plan.load(out / "front" / f"{i:02d}.plan.json") for i in range(n)]
+    return [Plan.load(front_file(out, i)) for i in range(n)]
 
 
 def load_quantized(out: Path):

@@ -17,6 +17,21 @@ def layer_rows(plan: Plan, damage: Mapping[str, Table], costs: Mapping[str, Tabl
     return [*rows, {"layer": "total", "option": ""} | {k: number(sums[k]) if k in sums else "" for k in tables}]
 
 
+def print_plan(plan: Plan, screen, damage: Mapping[str, Table], costs: Mapping[str, Table]) -> None:
+    """The plan on the screen: a row a layer with every damage, and the costs that have a budget (all of them, if none has)."""
+    told = {k: t for k, t in costs.items() if k in plan.budgets} or dict(costs)
+    screen.table("plan", layer_rows(plan, damage, told))
+    print(sums(plan))
+    for line in reasons(plan):
+        print(line)
+
+
+def sums(plan: Plan) -> str:
+    """Damage and costs of the whole plan, in one line."""
+    return ", ".join([*(f"{k} damage {v:.4g}" for k, v in plan.damage.items()),
+                      *(f"{k} {v:,.0f}" + (f" of {plan.budgets[k]:,.0f}" if k in plan.budgets else "") for k, v in plan.costs.items())])
+
+
 def reasons(plan: Plan) -> list[str]:
     """Lines that say what bounds the plan and how good it is proven to be."""
     why, lines = plan.why, []

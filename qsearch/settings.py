@@ -16,6 +16,9 @@ class Settings:
     observer: str = "mse"
     rounding: str = "gptq"
     samples: int = 128                             # calibration samples that the metrics look at
+    apart: bool = False                            # damage of weights and of activations measured one side at a time, and added
+    engine: str = "local"                          # where damage is measured: a name of search.ENGINES
+    workers: int = 1                               # processes at most
     tune: int = 0                                  # epochs of training under the plan
     learning_rate: float = 1e-3
     check: int = 1000                              # samples at most on which TVM and ONNX Runtime are compared

@@ -35,7 +35,7 @@ def sense(net, calibration, data: Data, s: Settings, cache: Path | None, progres
     count = min(s.samples, -(-len(data.calib_x) // 2))  # one half to look at, the other to fit to; one image must do for both
     seen, fitted = data.calib_x[-count:], data.calib_x[:max(1, len(data.calib_x) - count)][:FIT]
     probe = quant.Simulation(net, calibration, _tensor(seen), rounding=s.rounding, fit=_tensor(fitted))
-    return measure(probe, list(s.metrics), menus(net, s), cache=cache, progress=progress)
+    return measure(probe, list(s.metrics), menus(net, s), cache=cache, progress=progress, engine=s.engine, workers=s.workers)
 
 
 def cost(net, targets, s: Settings, calibration=None) -> dict[str, Table]:
@@ -48,7 +48,7 @@ def cost(net, targets, s: Settings, calibration=None) -> dict[str, Table]:
     layers, options, goal = quant.geometry(net), menus(net, s), budgets_of(s).get("cycles")
     if isinstance(goal, str):
         raise UserError(f"budget cycles={goal}: cycles are a goal for the folding, so give a number, for example cycles=50000")
-    tables = cost_tables(layers, options)
+    tables = cost_tables(layers, options, about={"model": net.hash})
     for t in targets:
         if t.kind == "fpga":
             import hw
@@ -96,8 +96,12 @@ def choose(damage: dict[str, Table], costs: dict[str, Table], s: Settings, model
 def pareto(damage: dict[str, Table], costs: dict[str, Table], s: Settings) -> list[Plan]:
     """Plans between the cheapest and the dearest in the resource of the first budget."""
     from search import pareto as front
-    resource = next(iter(budgets_of(s)), "bytes")
-    return front(damage[s.metrics[0]], costs, resource, points=s.pareto, budgets=budgets_of(s), ties=s.ties, solver=s.solver)
+    return front(damage[s.metrics[0]], costs, swept(s), points=s.pareto, budgets=budgets_of(s), ties=s.ties, solver=s.solver)
+
+
+def swept(s: Settings) -> str:
+    """The resource that a front is swept over: the first budget's."""
+    return next(iter(budgets_of(s)), "bytes")
 
 
 def quantize(net, plan: Plan, calibration, data: Data, s: Settings, out: Path, progress=None):

@@ -50,6 +50,16 @@ def describe(path: Path) -> str:
     raise UserError(f"{path}: not a qsearch file")
 
 
+def describe_difference(a: Path, b: Path) -> tuple[list[dict], list[dict]]:
+    """(layers that differ, totals) of two plan files.  UserError: not plans, or of different models."""
+    from .plan_view import difference
+    first, second = Plan.load(a), Plan.load(b)
+    if first.model and second.model and first.model != second.model:
+        raise UserError(f"{a} and {b} are plans of different models ({first.model} and {second.model}); compare plans of one model")
+    layers, totals = difference(first, second, (str(a), str(b)))
+    return layers or [{"layer": "(all layers have the same options)"}], totals
+
+
 def grid(t: Table) -> str:
     """A table of layers x options."""
     options = list(dict.fromkeys(o for row in t.rows.values() for o in row))
@@ -62,7 +72,7 @@ def grid(t: Table) -> str:
 def listing(what: str) -> list[str]:
     """Lines that tell what there is of a kind."""
     kinds: dict[str, Callable[[], list[str]]] = {"formats": _formats, "metrics": _metrics, "costs": _costs, "targets": _targets,
-                                                 "observers": _observers, "ops": _ops}
+                                                 "observers": _observers, "engines": _engines, "ops": _ops}
     if what not in kinds:
         raise UserError(f"cannot list {what!r}; there are {', '.join(kinds)}")
     return kinds[what]()
@@ -102,6 +112,11 @@ def _targets() -> list[str]:
 def _observers() -> list[str]:
     from quant import OBSERVERS
     return [f"{k:12} {_first_line(v)}" for k, v in OBSERVERS.items()]
+
+
+def _engines() -> list[str]:
+    from search import ENGINES
+    return [f"{k:12} {_first_line(v)}" for k, v in ENGINES.items()]
 
 
 def _ops() -> list[str]:

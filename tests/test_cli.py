@@ -39,7 +39,12 @@ def test_each_verb_reads_what_the_one_before_wrote(qsearch, folder):
     assert code == 0 and "damage.kl.table.json" in out and (tables / "damage.sqnr.table.json").exists()
     assert qsearch("cost", MODEL, "-d", DATA, "-o", tables, "--options", MENU)[0] == 0
     code, out, err = qsearch("plan", tables, "-b", "bytes=60%", "--metric", "kl", "-o", plan)
+    assert code == 0 and "kl damage" in out and "bytes" in out and "total" in out, err
+    code, out, err = qsearch("plan", tables, "-b", "bytes=90%", "--metric", "kl", "-o", folder / "larger.json")
     assert code == 0, err
+    code, out, err = qsearch("show", plan, "--diff", folder / "larger.json")
+    assert code == 0 and "larger.json" in out and "kl damage" in out and "%" in out, err
+    assert "same options" in qsearch("show", plan, "--diff", plan)[1]
     code, out, err = qsearch("quantize", MODEL, plan, "-d", DATA, "-o", graph)
     assert code == 0, err
     code, out, err = qsearch("eval", graph / "graph", "-d", DATA)
@@ -61,7 +66,7 @@ def test_plans_of_a_front_cost_more_and_damage_less(qsearch, folder):
 
 
 @pytest.mark.parametrize("what,holds", [("formats", "ternary"), ("metrics", "kl"), ("costs", "bops"), ("targets", "ecp5-85k"),
-                                        ("observers", "percentile"), ("ops", "requant")])
+                                        ("observers", "percentile"), ("engines", "ray"), ("ops", "requant")])
 def test_list(qsearch, what, holds):
     code, out, _ = qsearch("list", what)
     assert code == 0 and holds in out
@@ -85,7 +90,7 @@ def test_list(qsearch, what, holds):
     (["run", "tests.small:no_model", "-d", DATA], "no_model"),
     (["show", "none.json"], "error: none.json: no such file"),
     (["plan", "none.table.json"], "error: none.table.json: no such file; expected a qsearch table"),
-    (["list", "dreams"], "error: cannot list 'dreams'; there are formats, metrics, costs, targets, observers, ops"),
+    (["list", "dreams"], "error: cannot list 'dreams'; there are formats, metrics, costs, targets, observers, engines, ops"),
     (["compile", "none", "-t", "cpu"], "no such file"),
 ])
 def test_one_line_and_exit_code_1(qsearch, args, line, tmp_path):
