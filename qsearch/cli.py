@@ -16,7 +16,6 @@ from .cli_args import (Apart, Budgets, DataOption, Engine, Fix, Metrics, Model, 
                        Targets, Tie, Workers, ties)
 from .data import load_data
 from .plan_view import print_plan
-from .screen import Screen
 from .settings import DEFAULT_OPTIONS, Settings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
