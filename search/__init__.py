@@ -5,12 +5,16 @@ from .costs import COSTS, cost_tables
 from .decoupled import decoupled, measure_groups, output_error
 from .engines import ENGINES
 from .groups import groups, parse_groups
+from .information import Floor, divergence, floor, smallest_fixed_point, smallest_lossless
 from .measure import measure
 from .metrics import METRICS
 from .metrics_image import ssim
+from . import metrics_information, metrics_lrp, metrics_output, metrics_second
 from .mixdq import mixdq
 from .options import DEFAULT_MENU, menu, parse_rules, per_layer
 from .pairs import Pairs
+from .pairs_measure import measure_pairs
+from .pairs_model import gauss_newton, gauss_newton_pairs
 from .pareto import pareto
 from .probe import Probe
 from .solve import SOLVERS

@@ -63,13 +63,16 @@ def _finite(v: float, cell: Cell) -> float:
     return float(v)
 
 
-def _line(key: str, cell: Cell, value: float) -> str:
+def _line(key: str, cell: tuple[str, ...], value: float) -> str:
     body = [key, *cell, value]
     return canonical([digest(canonical(body)), body]) + "\n"
 
 
-def _load(path: Path, key: str) -> dict[Cell, float]:
-    """The cells of this probe.  Lines that are torn or altered are dropped from the file; those of other probes stay."""
+def _load(path: Path, key: str) -> dict[tuple[str, ...], float]:
+    """The cells of this probe: of layers alone (metric, layer, option), and of two together (metric, layer, layer, option, option).
+
+    Lines that are torn or altered are dropped from the file; those of other probes stay.
+    """
     try:
         lines = path.read_text(errors="replace").splitlines(keepends=True)
     except FileNotFoundError:
@@ -79,7 +82,7 @@ def _load(path: Path, key: str) -> dict[Cell, float]:
     whole = [(line, body) for line in lines if (body := _body(line))]
     if len(whole) < len(lines):
         save_text(path, "".join(line for line, _ in whole))
-    return {(m, layer, o): v for _, (k, m, layer, o, v) in whole if k == key}
+    return {tuple(cell): v for _, (k, *cell, v) in whole if k == key}
 
 
 def _body(line: str) -> list | None:
@@ -87,7 +90,7 @@ def _body(line: str) -> list | None:
         check, body = json.loads(line)
     except (ValueError, TypeError):
         return None
-    return body if line.endswith("\n") and isinstance(body, list) and len(body) == 5 and check == digest(canonical(body)) else None
+    return body if line.endswith("\n") and isinstance(body, list) and len(body) in (5, 7) and check == digest(canonical(body)) else None
 
 
 class _Appender:

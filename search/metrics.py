@@ -37,7 +37,7 @@ def metric(name: str, unit: str):
 @metric("mse", "squared units of the layer's output")
 def mse(probe: Probe, layer: str, option: str) -> float:
     """Mean squared error of the layer's own output, its weights and its input quantized."""
-    exact, rounded = _pair(*probe.local(layer, option), layer)
+    exact, rounded = pair(*probe.local(layer, option), layer)
     return float(np.mean((rounded - exact) ** 2))
 
 
@@ -47,18 +47,16 @@ def sqnr(probe: Probe, layer: str, option: str) -> float:
 
     The ratio and not its logarithm, as independent noise powers add up and decibels do not.
     """
-    exact, rounded = _pair(*probe.local(layer, option), layer)
-    return _relative(np.sum((rounded - exact) ** 2), np.sum(exact ** 2))
+    exact, rounded = pair(*probe.local(layer, option), layer)
+    return relative(np.sum((rounded - exact) ** 2), np.sum(exact ** 2))
 
 
 @metric("kl", "nats")
 def kl(probe: Probe, layer: str, option: str) -> float:
     """KL(p || q) of the class probabilities in float (p) and with this layer quantized (q), mean over samples."""
-    exact, rounded = _pair(probe.reference(), probe.outputs({layer: option}), layer)
-    if exact.ndim != 2 or exact.shape[1] < 2:
-        raise UserError(f"metric 'kl' needs scores of two or more classes, the model's output is {exact.shape[1:]} a sample; "
-                        "use 'mse' or 'output_mse'")
-    p, q = _log_softmax(exact), _log_softmax(rounded)
+    exact, rounded = pair(probe.reference(), probe.outputs({layer: option}), layer)
+    classes("kl", exact)
+    p, q = log_softmax(exact), log_softmax(rounded)
     # with r = log q - log p, sum p (e**r - 1 - r) equals sum p (-r) and keeps its digits when p and q are close
     return float(np.mean(np.sum(np.exp(p) * (np.expm1(q - p) - (q - p)), axis=1)))
 
@@ -66,11 +64,12 @@ def kl(probe: Probe, layer: str, option: str) -> float:
 @metric("output_mse", "variances of the model's output")
 def output_mse(probe: Probe, layer: str, option: str) -> float:
     """Mean squared error of the model's output with this layer quantized, over the variance of the float output."""
-    exact, rounded = _pair(probe.reference(), probe.outputs({layer: option}), layer)
-    return _relative(np.mean((rounded - exact) ** 2), np.var(exact))
+    exact, rounded = pair(probe.reference(), probe.outputs({layer: option}), layer)
+    return relative(np.mean((rounded - exact) ** 2), np.var(exact))
 
 
-def _pair(exact, rounded, layer: str) -> tuple[np.ndarray, np.ndarray]:
+def pair(exact, rounded, layer: str) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float64.  UserError: the float model itself gives values that are not finite."""
     exact, rounded = np.asarray(exact, np.float64), np.asarray(rounded, np.float64)
     if exact.shape != rounded.shape:
         raise ValueError(f"layer {layer!r}: the probe answered {rounded.shape}, but {exact.shape} in float")
@@ -80,11 +79,19 @@ def _pair(exact, rounded, layer: str) -> tuple[np.ndarray, np.ndarray]:
     return exact, rounded
 
 
-def _relative(noise: float, signal: float) -> float:
+def classes(metric: str, scores: np.ndarray) -> None:
+    """UserError: the model's outputs are no scores (N, K) of classes."""
+    if scores.ndim != 2 or scores.shape[1] < 2:
+        raise UserError(f"metric {metric!r} needs scores of two or more classes, the model's output is {scores.shape[1:]} a sample; "
+                        "use 'mse' or 'output_mse'")
+
+
+def relative(noise: float, signal: float) -> float:
     """noise / signal; a signal of nothing counts as the smallest there is, so that exact stays zero."""
     return float(noise / max(signal, np.finfo(np.float64).tiny)) if noise else 0.0
 
 
-def _log_softmax(x: np.ndarray) -> np.ndarray:
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    """Of scores (N, K), in nats."""
     x = x - x.max(axis=1, keepdims=True)
     return x - np.log(np.exp(x).sum(axis=1, keepdims=True))

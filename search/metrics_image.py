@@ -3,7 +3,7 @@ import numpy as np
 
 from ir import UserError
 
-from .metrics import _pair as pair, metric
+from .metrics import pair, metric
 from .probe import Probe
 
 WINDOW, SIGMA, K1, K2 = 7, 1.5, 0.01, 0.03

@@ -1,0 +1,54 @@
+"""Metrics of the model's output with one layer quantized, beside `kl` and `output_mse`."""
+import numpy as np
+
+from ir import UserError
+
+from .metrics import classes, log_softmax, pair, relative, metric
+from .probe import Probe
+
+
+@metric("task", "nats")
+def task(probe: Probe, layer: str, option: str) -> float:
+    """Increase of the mean cross entropy of the true classes with this layer quantized; a decrease counts as 0.
+
+    On few samples a rounded layer often fits them better by chance: a plan that is paid for such gains does not keep them
+    elsewhere.  Noise of a cell is about the spread of the samples' changes over the root of their number, which `kl` does not
+    have: it is what `task` would be if the float model's own probabilities were right.
+    """
+    exact, rounded = pair(probe.reference(), probe.outputs({layer: option}), layer)
+    classes("task", exact)
+    y = _labels(probe, len(exact), exact.shape[1])
+    increase = cross_entropy(rounded, y) - cross_entropy(exact, y)
+    return 0.0 if increase < 0 else increase  # and not max(), which would turn nan into 0
+
+
+@metric("output_sqnr", "noise power / signal power")
+def output_sqnr(probe: Probe, layer: str, option: str) -> float:
+    """Noise-to-signal power ratio of the model's output, 10**(-SQNR / 10) for an SQNR in dB."""
+    exact, rounded = pair(probe.reference(), probe.outputs({layer: option}), layer)
+    return relative(np.sum((rounded - exact) ** 2), np.sum(exact ** 2))
+
+
+@metric("flips", "share of samples")
+def flips(probe: Probe, layer: str, option: str) -> float:
+    """Share of the samples whose best class changes when this layer alone is quantized; coarse where samples are few."""
+    exact, rounded = pair(probe.reference(), probe.outputs({layer: option}), layer)
+    classes("flips", exact)
+    if not np.isfinite(rounded).all():
+        return float("nan")  # the caller names the cell
+    return float(np.mean(exact.argmax(1) != rounded.argmax(1)))
+
+
+def cross_entropy(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over samples of -log softmax(scores)[label], in nats."""
+    return -float(np.mean(log_softmax(scores)[np.arange(len(labels)), labels]))
+
+
+def _labels(probe: Probe, samples: int, count: int) -> np.ndarray:
+    y = probe.labels()
+    if y is None:
+        raise UserError("metric 'task' needs the true class of each calibration sample; give labels with the data (y, or calib_y beside "
+                        "calib_x), or use 'kl'")
+    if y.shape != (samples,) or not 0 <= y.min() <= y.max() < count:
+        raise UserError(f"metric 'task': labels of shape {y.shape} from {y.min()} to {y.max()} do not fit {samples} samples of {count} classes")
+    return y

@@ -1,0 +1,108 @@
+"""Interactions foretold from runs with one layer quantized: errors of two layers add up in the outputs, to first order.
+
+Near the float model's outputs z the damage is quadratic, 1/2 dz' F dz, with F = diag p - p p' for `kl`; with dz of several layers
+the sum of each layer's own, the surplus of two is the cross term dz_i' F dz_j.  That is the matrix of cross sensitivities of
+CLADO (Deng et al. 2023) with the Gauss-Newton matrix for the Hessian.  We differ: CLADO runs the model for each pair and then
+repairs the matrix to be positive semidefinite; ours needs no pair runs and is a Gram matrix by construction.
+"""
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ir import Table, UserError
+
+from .metrics import METRICS, classes, log_softmax, pair
+from .pairs import Pairs
+from .probe import Probe, Remembering
+
+
+@dataclass(frozen=True)
+class Gram:
+    """Cross sensitivities: damage of {cells chosen} = 1/2 sum over chosen i, j of matrix[i, j]; positive semidefinite."""
+    cells: list[tuple[str, str]]  # layer, option
+    matrix: np.ndarray            # (cells, cells)
+
+    def matched(self, damage: Table) -> "Gram":
+        """Scaled so that each cell alone has the damage that was measured; correlations stay, and so does semidefiniteness.
+
+        Large errors do less damage than the quadratic form says, as probabilities saturate.
+        """
+        if missing := [(k, o) for k, o in self.cells if o not in damage.rows.get(k, {})]:
+            raise UserError(f"damage table {damage.name!r} says nothing of layer {missing[0][0]!r} with {missing[0][1]!r}; measure the same menus")
+        own = np.sqrt(np.diag(self.matrix))
+        wanted = np.sqrt([2 * max(0.0, damage.rows[k][o]) for k, o in self.cells])
+        scale = np.divide(wanted, own, out=np.zeros_like(own), where=own > 0)
+        return Gram(self.cells, self.matrix * np.outer(scale, scale))
+
+
+def gauss_newton(probe: Probe, options: Mapping[str, Sequence[str]], metric: str = "kl",
+                 progress: Callable[[int, int, str], None] | None = None) -> Gram:
+    """The Gram matrix of all cells, from one run each; its entry of two cells is the surplus of both, in nats for `kl`.
+
+    metric: kl (also for task, whose second order is the same), or output_mse.
+    UserError: another metric, no class scores, or outputs that are not finite, naming the layer.
+    """
+    if metric not in WEIGHINGS:
+        raise UserError(f"pairs of metric {metric!r} cannot be foretold, only of {', '.join(WEIGHINGS)}; measure them with search.measure_pairs")
+    if unknown := [k for k in options if k not in probe.layers]:
+        raise UserError(f"the model has no layer {unknown[0]!r} to quantize (it has {', '.join(probe.layers)})")
+    shared, cells = Remembering(probe), [(k, o) for k in options for o in options[k]]
+    rows = []
+    for done, (layer, option) in enumerate(cells):
+        if progress:
+            progress(done, len(cells), f"{layer} {option}")
+        exact, rounded = pair(shared.reference(), shared.outputs({layer: option}), layer)
+        if not np.isfinite(rounded).all():
+            raise UserError(f"layer {layer!r} with {option!r} makes the model's outputs infinite or undefined; leave this option out")
+        rows.append(WEIGHINGS[metric](exact, rounded - exact).ravel())
+    if progress:
+        progress(len(cells), len(cells), "")
+    a = np.array(rows)
+    return Gram(cells, a @ a.T)
+
+
+def gauss_newton_pairs(probe: Probe, options: Mapping[str, Sequence[str]], keep: int | None = None, metric: str = "kl", *,
+                       above: float = 0.0, damage: Table | None = None,
+                       progress: Callable[[int, int, str], None] | None = None) -> Pairs:
+    """Interactions of all pairs of layers, foretold without running any pair: one run of the model a cell.
+
+    keep: this many pairs of layers with the largest interactions; above: only pairs of layers with one at least this large, in the
+    metric's unit.  damage: measured table that the cells alone are matched to (recommended: see Gram.matched).
+    `about` tells how many pairs were kept and which share of the sum of |interactions| was left out.  UserError: as gauss_newton.
+    """
+    gram = gauss_newton(probe, options, metric, progress)
+    gram = gram if damage is None else gram.matched(damage)
+    rows = surpluses(gram)
+    size = {pair: max(map(abs, cells.values())) for pair, cells in rows.items() if cells}
+    kept = [pair for pair in sorted(size, key=lambda pair: -size[pair]) if size[pair] > 0 and size[pair] >= above][:keep]
+    weight = {pair: sum(map(abs, cells.values())) for pair, cells in rows.items()}
+    left = 1 - sum(weight[pair] for pair in kept) / (sum(weight.values()) or 1.0)
+    about = {"probe": probe.key, "model": getattr(probe, "model", ""), "how": "Gauss-Newton", "matched": damage is not None,
+             "kept": f"{len(kept)} of {len(rows)}", "left_out": max(0.0, left)}
+    return Pairs(metric, {pair: rows[pair] for pair in rows if pair in set(kept)}, METRICS[metric].unit, about)
+
+
+def surpluses(gram: Gram) -> dict[tuple[str, str], dict[tuple[str, str], float]]:
+    """The Gram matrix as rows of Pairs: (layer, layer) -> (option, option) -> surplus."""
+    places: dict[str, list[int]] = {}
+    for i, (layer, _) in enumerate(gram.cells):
+        places.setdefault(layer, []).append(i)
+    names = list(places)
+    return {(a, b): {(gram.cells[i][1], gram.cells[j][1]): float(gram.matrix[i, j]) for i in places[a] for j in places[b]}
+            for n, a in enumerate(names) for b in names[n + 1:]}
+
+
+def _of_probabilities(exact: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """F**(1/2) dz of the mean KL over samples: sqrt(p) (dz - p'dz) / sqrt(N)."""
+    classes("kl", exact)
+    p = np.exp(log_softmax(exact))
+    return np.sqrt(p / len(exact)) * (change - (p * change).sum(1, keepdims=True))
+
+
+def _of_squares(exact: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Of the mean squared error over the variance of the float outputs; twice, as the damage is half the square."""
+    return change * np.sqrt(2 / (change.size * max(float(np.var(exact)), np.finfo(np.float64).tiny)))
+
+
+WEIGHINGS = {"kl": _of_probabilities, "output_mse": _of_squares}  # metric -> root of its Hessian times a change of the outputs
