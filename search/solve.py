@@ -1,5 +1,7 @@
 """The one place that talks to integer programming solvers."""
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import numpy as np
 import pulp
@@ -7,108 +9,101 @@ import pulp
 from ir import Registry, UserError
 
 SOLVERS: Registry = Registry("solver")
-RESOLUTION = 1e3  # coefficients reach up to this, so that a solver's absolute tolerance of 1e-6 is 1e-9 of a budget
+OPEN = 1e30  # no bound
 
 
-class _QuietHiGHS(pulp.HiGHS):
-    """HiGHS prints its name as soon as one of its callbacks is touched, which its Python constructor does: so be quiet before."""
+@dataclass(frozen=True)
+class Program:
+    """min cost . x with lower <= A x <= upper (M,) and 0 <= x <= 1 (n,), whole where `whole`; A by its entries (row, column, value)."""
+    cost: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    value: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    whole: np.ndarray
+    start: np.ndarray | None = None  # a point that fits, where one is known; a solver may use it
+    enough: float = -np.inf          # a cost that is good enough to stop; a solver may use it
 
-    def createAndConfigureSolver(self, lp):
-        import highspy
-
-        class Quiet(highspy.Highs):
-            def enableCallbacks(self):
-                self.setOptionValue("output_flag", False)
-                super().enableCallbacks()
-
-        lp.solverModel = Quiet()
-        for name, value in {"mip_rel_gap": 0.0, "mip_abs_gap": self.gapAbs, "time_limit": float(self.timeLimit)}.items():
-            lp.solverModel.setOptionValue(name, value)
+    def without(self, ones: np.ndarray) -> "Program":
+        """The same, but not all of these variables can be 1 together."""
+        return replace(self, row=np.r_[self.row, np.full(len(ones), len(self.lower))], column=np.r_[self.column, ones],
+                       value=np.r_[self.value, np.ones(len(ones))], lower=np.r_[self.lower, -OPEN], upper=np.r_[self.upper, len(ones) - 1],
+                       start=None)
 
 
-@SOLVERS.register("highs")
-def _highs(limit: float, gap: float, mip: bool):
-    return _QuietHiGHS(msg=False, mip=mip, timeLimit=limit, gapRel=0.0, gapAbs=gap)
+@dataclass(frozen=True)
+class Answer:
+    """A point (None: there is none, or none was found in time), whether time ran out, and what no point is below (-inf: unknown)."""
+    values: np.ndarray | None
+    late: bool
+    bound: float = -np.inf
 
 
-@SOLVERS.register("cbc")
-def _cbc(limit: float, gap: float, mip: bool):
-    bundled = getattr(getattr(pulp, "PULP_CBC_CMD", None), "pulp_cbc_path", None)  # PuLP 4 has it in a package of its own
-    return pulp.COIN_CMD(path=bundled, msg=False, mip=mip, timeLimit=limit, gapRel=0.0, gapAbs=gap)
+@dataclass(frozen=True)
+class Solver:
+    """solve(program, seconds, slack): the least to within `slack` of cost, by the solver's own tolerances."""
+    available: Callable[[], bool]
+    solve: Callable[[Program, float, float], Answer]
 
 
 def ready(solver: str) -> None:
     """UserError: no such solver, or it is not installed."""
-    if not SOLVERS[solver](1.0, 0.0, True).available():
+    if not SOLVERS[solver].available():
         raise UserError(f"solver {solver!r} is not installed; pip install highspy pulp, or take another of {', '.join(SOLVERS)}")
 
 
-@dataclass(frozen=True)
-class Columns:
-    """What can be chosen: one column of every group.  Sorted by group; all numbers >= 0.
+def _highs(p: Program, limit: float, slack: float) -> Answer:
+    import highspy
 
-    regret: damage above the least of its group, (n,); excess: cost above the least of its group for R resources, (n, R).
-    """
-    group: np.ndarray   # (n,) of int
-    option: np.ndarray  # (n,) of int, the place within its group's menu
-    regret: np.ndarray
-    excess: np.ndarray
+    class Quiet(highspy.Highs):  # it prints its name as soon as one of its callbacks is touched, which its constructor does
+        def enableCallbacks(self):
+            self.setOptionValue("output_flag", False)
+            super().enableCallbacks()
+    h, n, m = Quiet(), len(p.cost), len(p.lower)
+    for name, value in {"mip_rel_gap": 0.0, "mip_abs_gap": slack, "time_limit": float(limit), "output_flag": False,
+                        "objective_target": p.enough}.items():
+        h.setOptionValue(name, value)
+    order = np.argsort(p.row, kind="stable")
+    starts = np.searchsorted(p.row[order], np.arange(m)).astype(np.int32)
+    h.passModel(n, m, len(order), 2, 1, 0.0, p.cost, np.zeros(n), np.ones(n), np.maximum(p.lower, -np.inf), p.upper, starts,
+                p.column[order].astype(np.int32), p.value[order], p.whole.astype(np.int32))
+    if p.start is not None:
+        known = highspy.HighsSolution()
+        known.col_value = list(p.start)
+        h.setSolution(known)
+    h.run()
+    status, info = h.getModelStatus(), h.getInfo()
+    if status == highspy.HighsModelStatus.kInfeasible:
+        return Answer(None, False)
+    found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+    bound = info.mip_dual_bound if p.whole.any() else info.objective_function_value
+    late = status not in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kObjectiveTarget)
+    return Answer(np.array(h.getSolution().col_value) if found else None, late, bound if np.isfinite(bound) else -np.inf)
 
-    def take(self, which: np.ndarray) -> "Columns":
-        return Columns(self.group[which], self.option[which], self.regret[which], self.excess[which])
 
-    @property
-    def starts(self) -> np.ndarray:
-        """Where each group begins."""
-        return np.flatnonzero(np.r_[True, self.group[1:] != self.group[:-1]])
+def _cbc_command(**how):
+    bundled = getattr(getattr(pulp, "PULP_CBC_CMD", None), "pulp_cbc_path", None)  # PuLP 4 has it in a package of its own
+    return pulp.COIN_CMD(path=bundled, msg=False, gapRel=0.0, **how)
 
 
-class Program:
-    """min sum of regrets, one column a group, within `room` (R,) of every resource; in numbers near 1 for the solver's sake."""
+def _cbc(p: Program, limit: float, slack: float) -> Answer:
+    model = pulp.LpProblem("bits", pulp.LpMinimize)
+    x = [model.add_variable(f"x{i}", 0, 1, pulp.LpInteger if whole else pulp.LpContinuous) for i, whole in enumerate(p.whole)]
+    model.setObjective(pulp.LpAffineExpression([(x[i], c) for i, c in enumerate(p.cost.tolist()) if c]))
+    order = np.argsort(p.row, kind="stable")
+    ends = np.searchsorted(p.row[order], np.arange(1, len(p.lower)))
+    for i, members in enumerate(np.split(order, ends)):
+        total = pulp.LpAffineExpression([(x[j], v) for j, v in zip(p.column[members].tolist(), p.value[members].tolist())])
+        model.addConstraint(total == p.upper[i] if p.lower[i] == p.upper[i] else total <= p.upper[i], f"row{i}")
+    status = model.solve(_cbc_command(timeLimit=limit, gapAbs=slack, mip=bool(p.whole.any())))
+    if status == pulp.LpStatusInfeasible:
+        return Answer(None, False)
+    if status != pulp.LpStatusOptimal:
+        return Answer(None, True)
+    values, late = np.array([v.value() or 0.0 for v in x]), model.sol_status != pulp.LpSolutionOptimal
+    return Answer(values, late, -np.inf if late else float(p.cost @ values) - slack)
 
-    def __init__(self, columns: Columns, room: np.ndarray):
-        regret = columns.regret / (columns.regret.max() or 1.0) * RESOLUTION
-        excess = [columns.excess[:, i] / r * RESOLUTION if r > 0 else None for i, r in enumerate(room)]
-        self.ruler = (columns.regret.max() or 1.0) / RESOLUTION
-        self.room, self.columns = room, columns
-        self.problem = p = pulp.LpProblem("bits", pulp.LpMinimize)
-        self.pick = [p.add_variable(f"x{i}", cat=pulp.LpBinary) for i in range(len(columns.group))]
-        p.setObjective(self._sum(regret))
-        for g, members in enumerate(np.split(np.arange(len(self.pick)), columns.starts[1:])):
-            p.addConstraint(pulp.LpAffineExpression([(self.pick[i], 1) for i in members]) == 1, f"one{g}")
-        self.rows = [None if e is None else self._sum(e) <= RESOLUTION for e in excess]
-        for i, row in enumerate(self.rows):
-            if row is not None:
-                p.addConstraint(row, f"budget{i}")
 
-    def _sum(self, numbers: np.ndarray) -> pulp.LpAffineExpression:
-        used = np.flatnonzero(numbers)
-        return pulp.LpAffineExpression([(self.pick[i], c) for i, c in zip(used.tolist(), numbers[used].tolist())])
-
-    def prices(self, solver: str, limit: float) -> np.ndarray:
-        """Regret saved by one more unit of each resource, (R,), from the relaxation that may choose fractions; 0 without an answer.
-
-        Any prices >= 0 give a true bound (see `exact`), so that nothing rests on the solver's tolerances here.
-        """
-        if self.problem.solve(SOLVERS[solver](limit, 0.0, False)) != pulp.LpStatusOptimal:
-            return np.zeros(len(self.room))
-        duals = np.array([abs(row.pi or 0.0) if row is not None else 0.0 for row in self.rows])
-        return duals * self.ruler * RESOLUTION / np.where(self.room > 0, self.room, 1.0)
-
-    def forbid(self, chosen: np.ndarray) -> None:
-        """Leave this one choice (places of its columns) out from now on."""
-        self.problem.addConstraint(pulp.LpAffineExpression([(self.pick[i], 1) for i in chosen]) <= len(chosen) - 1)
-
-    def solve(self, solver: str, limit: float, slack: float) -> tuple[np.ndarray | None, bool]:
-        """The best choice to within `slack` of regret: (places of its columns or None, whether time ran out).
-
-        None in time means that nothing fits.
-        """
-        status = self.problem.solve(SOLVERS[solver](limit, slack / self.ruler, True))
-        if status == pulp.LpStatusInfeasible:
-            return None, False
-        if status != pulp.LpStatusOptimal:
-            return None, True
-        values = np.array([x.value() or 0.0 for x in self.pick])
-        chosen = np.array([m[np.argmax(values[m])] for m in np.split(np.arange(len(values)), self.columns.starts[1:])])
-        return chosen, self.problem.sol_status != pulp.LpSolutionOptimal
+SOLVERS.register("highs")(Solver(lambda: find_spec("highspy") is not None, _highs))
+SOLVERS.register("cbc")(Solver(lambda: _cbc_command().available(), _cbc))
