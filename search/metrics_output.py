@@ -29,11 +29,11 @@ def output_sqnr(probe: Probe, layer: str, option: str) -> float:
     return relative(np.sum((rounded - exact) ** 2), np.sum(exact ** 2))
 
 
-@metric("flips", "share of samples")
-def flips(probe: Probe, layer: str, option: str) -> float:
+@metric("top1_flips", "share of samples")
+def top1_flips(probe: Probe, layer: str, option: str) -> float:
     """Share of the samples whose best class changes when this layer alone is quantized; coarse where samples are few."""
     exact, rounded = pair(probe.reference(), probe.outputs({layer: option}), layer)
-    classes("flips", exact)
+    classes("top1_flips", exact)
     if not np.isfinite(rounded).all():
         return float("nan")  # the caller names the cell
     return float(np.mean(exact.argmax(1) != rounded.argmax(1)))

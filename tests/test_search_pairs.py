@@ -38,7 +38,7 @@ class Linear:
 MENU = {k: ("int4/int8", "int8/int8") for k in Linear.layers}
 
 
-@pytest.mark.parametrize("metric", ["kl", "task", "output_mse", "flips"])
+@pytest.mark.parametrize("metric", ["kl", "task", "output_mse", "top1_flips"])
 def test_a_pair_and_its_surplus_make_the_damage_of_both(metric):
     net = Labelled()
     damage, pairs = measure(net, [metric], LAYERS)[metric], measure_pairs(net, LAYERS, "all", metric)
@@ -152,7 +152,7 @@ def test_the_strongest_are_kept():
     (lambda: measure_pairs(NumpyNet(), LAYERS, "all", limit=11), "3 pairs of layers with all their options are 12 runs of the model, more than 11; "),
     (lambda: measure_pairs(NumpyNet(), LAYERS, "all", "mse"), "metric 'mse' looks inside one layer (it asks for local); layers together need a "
      "metric of the model's output, such as kl, task or output_mse"),
-    (lambda: gauss_newton_pairs(NumpyNet(), LAYERS, metric="flips"), "pairs of metric 'flips' cannot be foretold, only of kl, output_mse; "),
+    (lambda: gauss_newton_pairs(NumpyNet(), LAYERS, metric="top1_flips"), "pairs of metric 'top1_flips' cannot be foretold, only of kl, output_mse; "),
     (lambda: gauss_newton_pairs(NumpyNet(), {"fc9": FEW}), "the model has no layer 'fc9' to quantize (it has fc1, fc2, out)"),
     (lambda: gauss_newton_pairs(NumpyNet(outputs=1), LAYERS), "metric 'kl' needs scores of two or more classes"),
     (lambda: gauss_newton_pairs(NumpyNet(), LAYERS, damage=Table("kl", "damage", {"fc1": dict.fromkeys(FEW, 1.0)})),

@@ -1,0 +1,125 @@
+"""Do interactions of layers help to foretell a plan's damage?  And which metric ranks plans?  ResNet-20 on CIFAR-10.
+
+`QSEARCH_DATA=... python -m benchmarks.pairs [--plans 30] [--pairs 60] [--samples 128]` prints three tables: surpluses foretold
+against measured; damage of random plans foretold by single layers, with pairs, and measured; and the rank correlation of each metric's
+sum with the plan's cross entropy on images that no metric saw.
+"""
+import argparse
+import itertools
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+import quant
+from ir import Table
+from benchmarks.real_data import cifar10
+from benchmarks.resnet20 import resnet20
+from search import METRICS, gauss_newton, measure, menu
+from search.pairs_measure import Together
+from search.pairs_model import surpluses
+from search.metrics import metric
+from search.metrics_output import cross_entropy
+from search.probe import Remembering
+
+MENUS = {"all": menu("int2,int3,int4,int8/uint4,uint8"), "mild": menu("int4,int5,int6,int8/uint4,uint6,uint8")}
+METRIC_NAMES = ("kl", "task", "task_signed", "output_mse", "output_sqnr", "top1_flips", "mse", "sqnr", "hessian", "hawq", "fisher", "information")
+
+
+@metric("task_signed", "nats")
+def task_signed(probe, layer: str, option: str) -> float:
+    """As `task`, but what gets better by chance counts: is that of use to a plan?"""
+    y = probe.labels()
+    return cross_entropy(probe.outputs({layer: option}), y) - cross_entropy(probe.reference(), y)
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser()
+    for name, default in (("plans", 30), ("pairs", 60), ("samples", 128), ("seed", 0)):
+        ask.add_argument(f"--{name}", type=int, default=default)
+    a = ask.parse_args()
+    d = cifar10()
+    net = quant.capture(resnet20(), torch.from_numpy(d["calib_x"][:2]))
+    calibration = quant.calibrate(net, torch.from_numpy(d["calib_x"][256:]))
+    x, y, fit = d["calib_x"][:a.samples], d["calib_y"][:a.samples], d["calib_x"][256:]
+    probe = Remembering(quant.Simulation(net, calibration, torch.from_numpy(x), fit=torch.from_numpy(fit), labels=y))
+    unseen = quant.Simulation(net, calibration, torch.from_numpy(d["x"]), fit=torch.from_numpy(fit), labels=d["y"])
+    for name, options in MENUS.items():
+        print(f"\n== menu {name}: {' '.join(options)}; {a.samples} samples", flush=True)
+        compare(probe, unseen, dict.fromkeys(net.layers, options), a)
+
+
+def compare(probe, unseen, options: dict, a) -> None:
+    rng = np.random.default_rng(a.seed)
+    tables = {}
+    for name in METRIC_NAMES:
+        start = time.monotonic()
+        tables |= measure(probe, [name], options)
+        print(f"{name:12} {time.monotonic() - start:6.1f} s for {sum(map(len, options.values()))} cells, "
+              f"{np.mean([v == 0 for row in tables[name].rows.values() for v in row.values()]):.0%} of them 0", flush=True)
+    start = time.monotonic()
+    plain = gauss_newton(probe, options)
+    models = {"Gauss-Newton": surpluses(plain), "matched": surpluses(plain.matched(tables["kl"]))}
+    least = np.linalg.eigvalsh(plain.matrix)[0] / np.trace(plain.matrix)
+    print(f"{'pairs':12} {time.monotonic() - start:6.1f} s, smallest eigenvalue / trace {least:.1e}")
+    of_pairs(probe, options, tables["kl"], models, rng, a.pairs)
+    plans = [{k: o[rng.integers(len(o))] for k, o in options.items()} for _ in range(a.plans)]
+    of_plans(probe, tables["kl"], models, plans)
+    of_metrics(unseen, tables, models["matched"], plans)
+
+
+def together(probe, options: dict) -> float:
+    """KL of several layers quantized at once."""
+    return METRICS["kl"](Together(probe, options, "kl"), next(iter(options)), "")
+
+
+def of_pairs(probe, options: dict, damage: Table, models: dict, rng, count: int) -> None:
+    """Surplus of random pairs of cells: measured against foretold."""
+    every = list(itertools.combinations(options, 2))
+    chosen = [(a, b, options[a][rng.integers(len(options[a]))], options[b][rng.integers(len(options[b]))])
+              for a, b in (every[i] for i in rng.integers(len(every), size=count))]
+    alone = np.array([damage.rows[a][p] + damage.rows[b][q] for a, b, p, q in chosen])
+    true = np.array([together(probe, {a: p, b: q}) for a, b, p, q in chosen]) - alone
+    print(f"{count} random pairs: measured |surplus| / sum of both alone: median {np.median(np.abs(true) / alone):.2f}")
+    for name, rows in models.items():
+        said = np.array([rows[a, b][p, q] for a, b, p, q in chosen])
+        print(f"  {name:13} Pearson {np.corrcoef(said, true)[0, 1]:5.2f}  Spearman {spearmanr(said, true)[0]:5.2f}  "
+              f"of surplus / alone: Pearson {np.corrcoef(said / alone, true / alone)[0, 1]:5.2f}  same sign {np.mean((said > 0) == (true > 0)):.0%}")
+
+
+def of_plans(probe, damage: Table, models: dict, plans: list[dict]) -> None:
+    """Damage of whole plans: measured against foretold."""
+    true = np.array([together(probe, p) for p in plans])
+    alone = np.array([sum(damage.rows[k][o] for k, o in p.items()) for p in plans])
+    said = {"alone": alone} | {f"+ {name}": alone + np.array([_pairs(rows, p) for p in plans]) for name, rows in models.items()}
+    print(f"{len(plans)} random plans, KL {true.min():.3g} to {true.max():.3g}")
+    for name, v in said.items():
+        print(f"  {name:15} R2 {_r2(true, v):7.2f}  of logarithms {_r2(np.log(true), np.log(np.maximum(v, 1e-9))):6.2f}  "
+              f"Spearman {spearmanr(v, true)[0]:5.2f}  ratio foretold / true {np.median(v / true):5.2f}")
+
+
+def of_metrics(unseen, tables: dict[str, Table], pairs: dict, plans: list[dict]) -> None:
+    """Rank correlation with what plans do to images that were not measured on."""
+    exact = unseen.reference()
+    runs = [np.asarray(unseen.outputs(p), np.float64) for p in plans]
+    loss = np.array([cross_entropy(z, unseen.labels()) for z in runs]) - cross_entropy(np.asarray(exact, np.float64), unseen.labels())
+    right = [np.mean(z.argmax(1) == unseen.labels()) for z in runs]
+    score: Callable = lambda rows, p: sum(rows[k][o] for k, o in p.items())
+    print(f"on {len(exact)} unseen images: cross entropy +{loss.min():.3g} to +{loss.max():.3g}; Spearman of plans with it, and with accuracy")
+    for name, table in tables.items():
+        v = [score(table.rows, p) for p in plans]
+        print(f"  {name:15} {spearmanr(v, loss)[0]:5.2f} {-spearmanr(v, right)[0]:5.2f}")
+    v = [score(tables["kl"].rows, p) + _pairs(pairs, p) for p in plans]
+    print(f"  {'kl + matched':15} {spearmanr(v, loss)[0]:5.2f} {-spearmanr(v, right)[0]:5.2f}")
+
+
+def _pairs(rows: dict, plan: dict) -> float: return sum(cells[plan[a], plan[b]] for (a, b), cells in rows.items())
+
+
+def _r2(true: np.ndarray, said: np.ndarray) -> float: return 1 - float(np.sum((said - true) ** 2) / np.sum((true - true.mean()) ** 2))
+
+
+if __name__ == "__main__":
+    main()
