@@ -43,12 +43,14 @@ class Decoupled:
     chosen: Choice
     trail: list[dict]
     budgets: dict[str, float]  # resource -> bound of the whole
+    model: str = ""            # hash of the float model
+    target: str = ""
 
-    def plan(self, model: str = "", target: str = "") -> Plan:
+    def plan(self) -> Plan:
         """The chosen plan.  UserError: it leaves a side of a layer in float, as one of weights alone does."""
         c = self.chosen
         why = {"decoupled": {"ratios": c.ratios, "share": c.share, "budgets": c.budgets, "tried": len(self.trail), "plans": len(self.plans)}}
-        return Plan(c.options, c.damage | {"measured": c.score}, c.costs, self.budgets, target, model, why)
+        return Plan(c.options, c.damage | {"measured": c.score}, c.costs, self.budgets, self.target, self.model, why)
 
     def save(self, path: Path | str) -> None: save_json(path, "decoupled", asdict(self))
 
@@ -57,7 +59,7 @@ class Decoupled:
         known = load_json(path, "decoupled")
         plans = [Choice(**c | {"ratios": tuple(c["ratios"])}) for c in known["plans"]]
         at = next(i for i, c in enumerate(known["plans"]) if c == known["chosen"])
-        return cls(plans, plans[at], known["trail"], known["budgets"])
+        return cls(**known | {"plans": plans, "chosen": plans[at]})
 
 
 def split(average: float, ratios: Sequence[float], sizes: Sequence[float]) -> list[float]:
@@ -120,7 +122,11 @@ def decoupled(damage: Mapping[str, Table], costs: Mapping[str, Table], budgets: 
     if not plans:
         raise UserError(f"none of {len(trail)} splits of the budgets leaves each group a plan; the last: {trail[-1]['refused']}")
     found = list(plans.values())
-    return Decoupled(found, min(found, key=lambda c: (c.score, sum(c.costs.values()))), trail, sweep.most)
+    least = min(found, key=lambda c: (c.score, sum(c.costs.values())))
+    return Decoupled(found, least, trail, sweep.most, _about("model", damage), _about("target", costs))
+
+
+def _about(what: str, tables: Mapping[str, Table]) -> str: return next((str(t.about[what]) for t in tables.values() if what in t.about), "")
 
 
 def _trials(ratios, names: list[str]) -> list[tuple[float, ...]]:
@@ -175,21 +181,25 @@ class _Sweep:
                                 "make all from the same model")
         if unknown := [r for r in budgets if r not in costs]:
             raise UserError(f"a budget for {unknown[0]!r}, but costs are known only for: {', '.join(costs) or 'nothing'}")
+        if lost := [k for k in [*(how.get("fixed") or {}), *(k for t in ties for k in t), *(sizes or {})] if k not in home]:
+            raise UserError(f"no layer {lost[0]!r} in the damage tables (they have {', '.join(home)})")
+        if sizes and (lost := [k for k in home if k not in sizes]):
+            raise UserError(f"no size of layer {lost[0]!r}; give one for each layer, or none at all")
         for t in ties:
-            if len({home.get(k) for k in t}) > 1:
+            if len({home[k] for k in t}) > 1:
                 raise UserError(f"tied layers {', '.join(t)} are in different groups; put them in one group or untie them")
-        self.order, self.costs, self.ties = list(home), costs, {g: [t for t in ties if home.get(t[0]) == g] for g in damage}
+        self.order, self.costs, self.ties = list(home), costs, {g: [t for t in ties if t and home[t[0]] == g] for g in damage}
         self.most = {r: bound(costs[r], b, reference) for r, b in budgets.items()}
         self.sizes = {r: [math.fsum(sizes[k] if sizes else max(costs[r].rows[k].values()) for k in t.rows) for t in damage.values()]
                       for r in budgets}
 
     def bounds(self, ratios: tuple[float, ...], share: float) -> dict[str, dict[str, float]]:
-        """group -> resource -> bound; what a worst layer decides is the same for all."""
+        """group -> resource -> bound; what a worst layer decides is not split."""
         found: dict[str, dict[str, float]] = {g: {} for g in self.damage}
         for r, most in self.most.items():
             n, fixed = self.sizes[r], self.costs[r].fixed
             by_max = combines_by_max(self.costs[r])
-            each = [share * most] * len(n) if by_max else np.multiply(split((share * most - fixed) / math.fsum(n), ratios, n), n)
+            each = [most] * len(n) if by_max else np.multiply(split((share * most - fixed) / math.fsum(n), ratios, n), n)
             for g, b in zip(found, each):
                 found[g][r] = float(b)
         return found

@@ -1,4 +1,4 @@
-"""Groups, metrics of images, MixDQ's programme and the sweep over splits: against brute force, identities and hand-made cases."""
+"""MixDQ's programme and the sweep over splits of a budget: against brute force and identities; what is refused, as text."""
 import itertools
 import math
 import random
@@ -6,14 +6,12 @@ import random
 import numpy as np
 import pytest
 
-from ir import Layer, Table, UserError
-from search import METRICS, decoupled, groups, mixdq
+from ir import Table, UserError
+from search import decoupled, groups, mixdq
 from search.budgets import total
 from search.decoupled import MIXDQ_RATIOS, Decoupled, measure_groups, output_error, split
-from search.groups import parse_groups
-from search.metrics_image import ssim
 
-NAMES = ("down.attn2.k", "down.ff", "down.conv", "out")
+from test_search_metrics_image import Painter
 
 
 def says(text, *call):
@@ -21,127 +19,6 @@ def says(text, *call):
         call[0](*call[1:])
     assert str(e.value) == text
 
-
-# groups
-
-def test_groups_by_name_and_rest():
-    found = groups(NAMES, ["content=ff|attn2:ssim", "quality=*:sqnr"])
-    assert {g: v.layers for g, v in found.items()} == {"content": NAMES[:2], "quality": NAMES[2:]}
-    assert found["content"].metric == "ssim" and list(found) == ["content", "quality"]
-
-
-def test_groups_by_kind():
-    layers = {"a": Layer("a", "conv", 8, 8, 8, (3, 3)), "b": Layer("b", "conv", 8, 8, 1, (3, 3)), "c": Layer("c", "linear", 4, 8)}
-    found = groups(layers, ["thin=kind:depthwise:sqnr", "convs=kind:conv:kl", "rest=*:mse"])
-    assert [g.layers for g in found.values()] == [("a",), ("b",), ("c",)]
-    says("group 'x': 'kind:lstm' matches no layer (kinds: conv, depthwise, linear); mend the pattern or leave the group out",
-         groups, layers, ["x=kind:lstm:kl", "rest=*:kl"])
-    says("group 'x' asks for kind:conv, but of the layers only names are known; give their geometry or a pattern of names",
-         groups, NAMES, ["x=kind:conv:kl"])
-
-
-@pytest.mark.parametrize("specs, text", [
-    (["a=down:kl", "b=ff:kl", "c=*:kl"], "layer 'down.ff' is in two groups, 'a' and 'b'; narrow one of the patterns"),
-    (["a=down:kl"], "layer 'out' is in no group; widen a pattern or add a group for the rest, such as rest=*:kl"),
-    (["a=out:mse"], "layer 'down.attn2.k' is in no group (nor are 2 more); widen a pattern or add a group for the rest, such as rest=*:mse"),
-    (["a=up:kl", "b=*:kl"], "group 'a': 'up' matches no layer (layers: down.attn2.k, down.ff, down.conv, out); mend the pattern or leave the "
-     "group out"),
-    (["a=.:kl", "b=*:kl"], "group 'b' takes the rest, but nothing is left for it; leave it out"),
-    (["a=*:kl", "b=*:mse"], "groups a, b all take the rest (*); only one can"),
-    (["a=ff:kl", "a=*:kl"], "group 'a' is given twice; join the two patterns with |"),
-    (["a=(:kl"], "group 'a': pattern '(' is not a regular expression (missing ), unterminated subpattern at position 0); for all that is "
-     "left write *"),
-    (["a=ff"], "group 'a=ff' is not of the form name=pattern:metric, for example content=ff|attn2:ssim or rest=*:kl"),
-    (["a=kind:conv"], "group 'a=kind:conv' is not of the form name=pattern:metric, for example content=ff|attn2:ssim or rest=*:kl"),
-    ([], "no groups; give at least one, for example rest=*:kl"),
-])
-def test_groups_refused(specs, text): says(text, groups, NAMES, specs)
-
-
-def test_groups_name_a_close_metric():
-    with pytest.raises(UserError, match="unknown sensitivity metric 'ssin'; did you mean 'ssim'"):
-        parse_groups(["a=*:ssin"])
-
-
-# metrics of images
-
-def test_ssim_by_the_formula():
-    """Window by window, with numpy's own covariance."""
-    rng = np.random.default_rng(0)
-    a = rng.normal(size=(9, 11))
-    b = a + 0.4 * rng.normal(size=a.shape)
-    span, values = 3.0, []
-    for i, j in itertools.product(range(3), range(5)):
-        p, q = a[i:i + 7, j:j + 7].ravel(), b[i:i + 7, j:j + 7].ravel()
-        c, c1, c2 = np.cov(p, q), (0.01 * span) ** 2, (0.03 * span) ** 2
-        values.append((2 * p.mean() * q.mean() + c1) * (2 * c[0, 1] + c2)
-                      / ((p.mean() ** 2 + q.mean() ** 2 + c1) * (c[0, 0] + c[1, 1] + c2)))
-    assert ssim(a, b, span) == pytest.approx(np.mean(values), rel=1e-10)
-
-
-@pytest.mark.parametrize("window", [3, 7, "gaussian"])
-def test_ssim_known_values(window):
-    a = np.random.default_rng(1).uniform(0, 255, (2, 3, 16, 16))
-    assert np.all(ssim(a, a, window=window) == 1) and ssim(a, a, window=window).shape == (2, 3)
-    assert ssim(a, 255 - a, 255, window).max() < 0                                    # structure turned round
-    flat = np.full((12, 12), 100.0)                                                  # no structure: luminance alone
-    c1 = 2.55 ** 2
-    assert ssim(flat, 1.2 * flat, 255, window) == pytest.approx((2 * 12000 + c1) / (100 ** 2 + 120 ** 2 + c1), abs=1e-6)
-    assert ssim(a, a + 5, 255, window).min() > ssim(a, a + 50, 255, window).max()
-
-
-def test_ssim_of_flat_images():
-    flat = np.zeros((8, 8))
-    assert ssim(flat, flat) == 1 and ssim(flat + 1, flat + 1) == 1
-    assert ssim(flat, flat + 1) < 1e-3
-
-
-@pytest.mark.parametrize("b, window, text", [
-    ((8, 9), 7, "structural similarity is of two images (..., H, W), not of (8, 8) and (8, 9)"),
-    ((8, 8), 9, "images of 8x8 are smaller than the window of 9; take a smaller window"),
-    ((8, 8), 4, "window 4 of structural similarity: give an odd number of at least 3, or 'gaussian'"),
-])
-def test_ssim_refused(b, window, text): says(text, ssim, np.zeros((8, 8)), np.zeros(b), 1.0, window)
-
-
-class Painter:
-    """A probe of two layers that draws images; the noise that a layer adds falls with its bits."""
-    layers, key, model = ("a", "b"), "painter", "painter"
-    output_shape = (1, 8, 8)
-    y = np.random.default_rng(0).normal(size=(4, 64))
-    noise = {k: np.random.default_rng(i).normal(size=(4, 64)) for i, k in enumerate(layers, 1)}
-
-    def reference(self): return self.y
-
-    def outputs(self, options):
-        return self.y + sum((self.noise[k] * 2.0 ** -int(o.split("/")[0].removeprefix("int")) for k, o in options.items()), np.zeros(1))
-
-
-def test_metrics_of_images():
-    options = ("int2/int8", "int4/int8", "int8/int8")
-    for name in ("ssim", "output_sqnr_db"):
-        values = [METRICS[name](Painter(), "a", o) for o in options]
-        assert values == sorted(values, reverse=True) and len(set(values)) == 3
-    noise = Painter.noise["a"] / 16
-    assert METRICS["output_sqnr_db"](Painter(), "a", "int4/int8") == pytest.approx(-10 * math.log10((Painter.y ** 2).sum() / (noise ** 2).sum()))
-    drawn, like = Painter.y.reshape(4, 8, 8), (Painter.y + noise).reshape(4, 8, 8)
-    assert METRICS["ssim"](Painter(), "a", "int4/int8") == pytest.approx(1 - ssim(drawn, like).mean())
-
-
-def test_metrics_of_images_where_nothing_changes():
-    class Exact(Painter):
-        def outputs(self, options): return self.y
-    assert METRICS["ssim"](Exact(), "a", "int4/int8") == 0 and METRICS["output_sqnr_db"](Exact(), "a", "int4/int8") == -200
-
-
-def test_ssim_of_what_is_no_image():
-    class Scores(Painter):
-        output_shape = (64,)
-    says("metric 'ssim' needs a model that draws images (C, H, W), at least 3x3; its output is (64,) a sample; use 'output_mse' or, "
-         "for scores of classes, 'kl'", METRICS["ssim"], Scores(), "a", "int4/int8")
-
-
-# MixDQ's programme
 
 @pytest.mark.parametrize("seed", range(30))
 def test_mixdq_equals_brute_force(seed):
@@ -226,6 +103,23 @@ def test_each_group_is_best_and_the_least_measure_wins(seed):
     assert found.chosen.costs["wbits"] <= 4.5 * (1 + 1e-9)
 
 
+def test_other_resources():
+    """Every budget is split; what a worst layer decides binds every group, what has no options is paid first; ties and fixed layers hold."""
+    damage, bits, _ = instance(11)
+    lut = Table("lut", "cost", {k: dict(zip(MENU, (10.0, 20.0, 30.0))) for k in bits.rows}, fixed=5.0, about={"target": "chip"})
+    worst = Table("cycles", "cost", {k: dict(zip(MENU, (1.0, 2.0, 3.0))) for k in bits.rows}, about={"combine": "max"})
+    c, q = ([k for k in damage[g].rows] for g in damage)
+    found = decoupled(damage, {"lut": lut, "cycles": worst}, {"lut": "90%", "cycles": 2}, lambda o: -len(set(o.values())), ratios=[0.7, 1.0, 1.4],
+                      ties=[c[:2]], fixed={q[0]: MENU[0]})
+    most = 0.9 * (30 * len(bits.rows) + 5)
+    assert found.budgets == {"lut": pytest.approx(most), "cycles": 2} and found.target == "chip"
+    for t in found.trail:
+        assert sum(b["lut"] for b in t["budgets"].values()) == pytest.approx(most - 5) and all(b["cycles"] == 2 for b in t["budgets"].values())
+    for p in found.plans:
+        assert MENU[2] not in p.options.values() and len({p.options[k] for k in c[:2]}) == 1 and p.options[q[0]] == MENU[0]
+        assert p.costs["lut"] == 5 + sum(lut.rows[k][o] for k, o in p.options.items()) <= most and p.costs["cycles"] <= 2
+
+
 def test_never_worse_than_any_single_ratio():
     damage, bits, sizes = instance(3)
     measure = lambda options: math.fsum(damage[g].rows[k][options[k]] * (1 + g.startswith("c")) for g in damage for k in damage[g].rows)  # noqa: E731
@@ -243,9 +137,10 @@ def test_weights_first_then_activations(tmp_path):
     with pytest.raises(UserError, match="one side left in float"):
         first.plan()
     damage, acts, _ = instance(5, menu=("-/uint2", "-/uint4", "-/uint8"))
+    damage["content"].about["model"] = "hash"
     second = decoupled(damage, {"abits": acts}, {"abits": "75%"}, lambda o: -len(set(o.values())), given=first.chosen.options)
-    assert {k: str(o).split("/")[0] + "/-" for k, o in second.plan("hash").options.items()} == first.chosen.options
-    assert second.plan("hash").budgets == {"abits": pytest.approx(6)} and second.plan("hash").model == "hash"
+    assert {k: str(o).split("/")[0] + "/-" for k, o in second.plan().options.items()} == first.chosen.options
+    assert second.plan().budgets == {"abits": pytest.approx(6)} and second.plan().model == "hash"
     second.save(tmp_path / "sweep.json")
     assert Decoupled.load(tmp_path / "sweep.json") == second
     says("layer 'c0': int2/uint8 was chosen before and -/uint4 now; give one side of it, such as int4/-, and offer the other, such as -/uint8",
@@ -259,6 +154,9 @@ def test_weights_first_then_activations(tmp_path):
     ({"damage": {}}, "no groups; give a damage table for each"),
     ({"budgets": {"lut": 3}}, "a budget for 'lut', but costs are known only for: wbits"),
     ({"ties": [("c0", "q0")]}, "tied layers c0, q0 are in different groups; put them in one group or untie them"),
+    ({"ties": [("c0", "x")]}, "no layer 'x' in the damage tables (they have c0, c1, c2, q0)"),
+    ({"fixed": {"y": MENU[0]}}, "no layer 'y' in the damage tables (they have c0, c1, c2, q0)"),
+    ({"sizes": {"c0": 3}}, "no size of layer 'c1'; give one for each layer, or none at all"),
     ({"measure": lambda o: math.nan}, "the final measure gives nan for the plan of ratios (1.0,); it has to be a finite number, lower is better"),
 ])
 def test_sweep_refused(change, text):
