@@ -9,3 +9,4 @@ from .observers import OBSERVERS, Calibration, calibrate
 from .ptq import quantize
 from .qat import tune
 from .simulate import Simulation
+from .ties import TIES, ties
