@@ -58,9 +58,19 @@ def _add(name: str, grid) -> None:
     FORMATS.register(name)(NumberFormat(name, grid if isinstance(grid, range) else tuple(sorted(set(grid)))))
 
 
+def _floats(exponent: int, mantissa: int, top: int) -> list[int]:
+    """Small floats, subnormals on, up to `top` smallest steps: what an exponent and a mantissa of so many bits can write."""
+    steps = [m << max(e - 1, 0) for e in range(1 << exponent) for m in range((e > 0) << mantissa, (1 + (e > 0)) << mantissa)]
+    return [s * m for s in (-1, 1) for m in steps if m <= top]
+
+
 for _bits in range(2, 17):
     _add(f"int{_bits}", range(-(1 << _bits - 1), 1 << _bits - 1))
     _add(f"uint{_bits}", range(1 << _bits))
 _add("ternary", range(-1, 2))
 _add("pot4", [0] + [s << e for s in (-1, 1) for e in range(7)])           # +-2**e
-_add("e2m1", [s * m for s in (-1, 1) for m in (0, 1, 2, 3, 4, 6, 8, 12)])  # OCP MX FP4, one step = 0.5
+_add("e2m1", _floats(2, 1, 12))            # OCP MX FP4: up to 6, one step = 2**-1
+_add("e2m3", _floats(2, 3, 60))            # OCP MX FP6: up to 7.5, one step = 2**-3
+_add("e3m2", _floats(3, 2, 448))           # OCP MX FP6: up to 28, one step = 2**-4
+_add("e4m3", _floats(4, 3, 448 << 9))      # OCP OFP8 (FP8 E4M3FN): up to 448, not the 240 of an IEEE-like one; one step = 2**-9
+_add("e5m2", _floats(5, 2, 57344 << 16))   # OCP OFP8: up to 57344, without its infinities; one step = 2**-16

@@ -8,8 +8,11 @@ from .sites import bounds, intersect
 
 FUSES = {"conv", "linear", "add", "mul", "matmul", "scale", "avgpool", "function"}  # take over a following relu or clip
 KEEPS = {"maxpool", "reshape", "transpose", "slice", "pad", "relu", "clip"}          # the result has the argument's encoding
+FLOAT_KINDS = {"softmax", "layernorm", "rmsnorm", "constant"}  # steps that only the float net can compute
+FLOAT_FUNCTIONS = {"sqrt", "rsqrt"}                             # tables would need values at 0 and below
 TABLE_BITS = 8          # of the input of a table
 OUTPUT = "int16"        # the net's output: one scale for all channels, so that argmax and logits survive
+WEIGHT_BITS = 24        # of the integer behind a weight: with more, nothing is left of a requant's multiplier
 DEFAULT = "uint8"       # a tensor that no layer reads, and what sums, products and pools read
 
 
@@ -55,6 +58,13 @@ def check(net: Net, plan: Plan) -> None:
         raise UserError(f"the plan names {_some(extra)}, which the model does not have (it has {_some(list(layers))})")
     for name, o in plan.options.items():
         check_option(name, o)
+        if o.weight_format.hi.bit_length() >= WEIGHT_BITS:
+            raise UserError(f"layer {name!r}: {o.weights} weights are integers of {o.weight_format.hi.bit_length() + 1} bits, more than the "
+                            f"{WEIGHT_BITS} that a layer can carry; choose e4m3, e3m2 or int8 (sensitivity and searches take {o.weights})")
+    for s in net.steps.values():
+        if s.kind in FLOAT_KINDS or s.attrs.get("fn") in FLOAT_FUNCTIONS:
+            raise UserError(f"step {s.name!r}: no integer form of {s.attrs.get('fn', s.kind)} exists yet; "
+                            "sensitivity of this model can be measured, but quantize cannot carry it out")
 
 
 def check_option(layer: str, o: Option) -> None:

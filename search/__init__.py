@@ -1,9 +1,10 @@
 """Damage tables and cost tables in, plans out: which layer gets how many bits.  Needs numpy and pulp; knows no model."""
-from .allocate import allocate
+from .allocate import ORDERS, allocate
 from .budgets import parse_budget
 from .costs import COSTS, cost_tables
 from .decoupled import decoupled, measure_groups, output_error
 from .engines import ENGINES
+from .greedy import greedy
 from .groups import groups, parse_groups
 from .information import Floor, divergence, floor, smallest_fixed_point, smallest_lossless
 from .measure import measure
@@ -17,4 +18,6 @@ from .pairs_measure import measure_pairs
 from .pairs_model import gauss_newton, gauss_newton_pairs
 from .pareto import pareto
 from .probe import Probe
+from .searchers import SEARCHERS, Problem, find
 from .solve import SOLVERS
+from .why import explain
