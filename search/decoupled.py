@@ -97,9 +97,12 @@ def decoupled(damage: Mapping[str, Table], costs: Mapping[str, Table], budgets: 
     sizes: {layer: size} that ratios are per unit of; None: what the layer's dearest option costs, of each resource by itself.
     given: {layer: option} of one side, chosen before; the options here are then of the other side, as MixDQ takes weights first
     and activations under them.  how: goes to allocate (fixed, solver, gap, time_limit).
-    We differ: budgets bound from above only (`mixdq` has its two-sided window), and of any resource, not only bits.
+    We differ: budgets bound from above only (`mixdq` has its two-sided window), and of any resource, not only bits; where a group
+    cannot use all it is given the rest stays unused, and the trial counts.
     UserError: layers in two tables, a tie across groups, no split that leaves each group a plan, a measure that is no number.
     """
+    if not len(shares) or not all(0 < s < math.inf for s in shares):
+        raise UserError(f"shares {list(shares)} of the budgets: give numbers above 0, such as 0.95 and 1")
     trials = [(k, s) for s in shares for k in _trials(ratios, list(damage))]
     sweep = _Sweep(damage, costs, budgets, sizes, reference, [tuple(t) for t in ties], how)
     plans: dict[tuple, Choice] = {}

@@ -151,6 +151,8 @@ def test_weights_first_then_activations(tmp_path):
     ({"ratios": [(1.0, 2.0)]}, "ratios (1.0, 2.0): give 1 numbers above 0, of the budgets of content to that of quality"),
     ({"ratios": [-1.0]}, "ratios (-1.0,): give 1 numbers above 0, of the budgets of content to that of quality"),
     ({"ratios": []}, "no ratios to try; give at least one, such as 1.0"),
+    ({"shares": [1.0, 0.0]}, "shares [1.0, 0.0] of the budgets: give numbers above 0, such as 0.95 and 1"),
+    ({"shares": []}, "shares [] of the budgets: give numbers above 0, such as 0.95 and 1"),
     ({"damage": {}}, "no groups; give a damage table for each"),
     ({"budgets": {"lut": 3}}, "a budget for 'lut', but costs are known only for: wbits"),
     ({"ties": [("c0", "q0")]}, "tied layers c0, q0 are in different groups; put them in one group or untie them"),
