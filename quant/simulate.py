@@ -16,6 +16,7 @@ from .ptq import ROUNDINGS, inputs
 from .vectors import centred, columns, thinness
 
 IMAGES = 128  # probe images, if none are given
+CURVED = 64   # of them at most, that curvature is taken on: it keeps a number for each of a layer's inputs
 
 
 class Simulation:
@@ -107,15 +108,19 @@ class Simulation:
         """Hessian trace of the loss (quant.curvature, soft targets) in a layer's weights, and in its input as the mean over samples.
 
         From the Gauss-Newton matrix, which is the Hessian at the float net's own outputs: exact for up to 32 outputs, >= 0.  One
-        pass serves all layers.  We differ from HAWQ's sampling (`hessian_traces`), whose noise takes hundreds of passes to settle.
+        pass over the first CURVED probe images serves all layers.  We differ from HAWQ's sampling (`hessian_traces`), whose noise
+        takes hundreds of passes to settle.
         """
         t = self._diagonals(layer).traces
         return t.weights, t.input
 
     def fisher(self, layer: str, option: Option | str) -> float:
-        """1/2 sum of F_ii delta_i**2 over a layer's weights and (mean over samples) its input; F: diagonal of the Fisher information."""
-        (w, wq), (x, xq) = self.tensors(layer, option)
-        f = self._diagonals(layer)
+        """1/2 sum of F_ii delta_i**2 over a layer's weights and (mean over samples) its input; F: diagonal of the Fisher information.
+
+        Samples: the first CURVED probe images.
+        """
+        f, ((w, wq), (x, xq)) = self._diagonals(layer), self.tensors(layer, option)
+        x, xq = x[:len(f.input)], xq[:len(f.input)]
         return 0.5 * float((f.weights.numpy() * np.square(wq - w, dtype=np.float64)).sum()
                            + (f.input.numpy() * np.square(xq - x, dtype=np.float64)).sum() / len(x))
 
@@ -129,7 +134,7 @@ class Simulation:
         if layer not in self.layers:
             raise UserError(f"the model has no layer {layer!r} (it has {', '.join(self.layers)})")
         if self._fisher is None:
-            self._fisher = fisher_diagonals(self.net, self.x)
+            self._fisher = fisher_diagonals(self.net, self.x[:CURVED])
         return self._fisher[layer]
 
     def _option(self, layer: str, option: Option | str) -> Option:

@@ -213,3 +213,11 @@ def test_labels_are_asked_for_and_checked():
         fisher_diagonals(white().net, white().x, y)
     with pytest.raises(UserError, match=r"^the model has no layer 'c' \(it has conv, a, b\)$"):
         s.trace("c")
+
+
+def test_curvature_is_taken_on_the_first_images():
+    net = NETS["sequence"]()
+    cal, x = calibrate(net, images(net, 16)), images(net, 80)
+    many, few = Simulation(net, cal, x, fit=x), Simulation(net, cal, x[:64], fit=x)
+    for k in net.layers:
+        assert many.trace(k) == few.trace(k) and many.fisher(k, "int4/uint4") == few.fisher(k, "int4/uint4") > 0
