@@ -1,6 +1,7 @@
 """ATen ops with weights: convolution, linear, embedding, batch norm; and the product of two activations."""
 import torch
 
+from .aten_math import lone, repeat
 from .builder import Builder, both, every, key, rule
 
 
@@ -8,7 +9,7 @@ from .builder import Builder, both, every, key, rule
 def conv(b: Builder, a):
     w = a.weight
     if getattr(a, "transposed", False):
-        b.refuse("a transposed convolution is not supported")
+        return conv_transpose(b, a)
     if isinstance(w, str) or w.dim() not in (3, 4):
         b.refuse("only one- and two-dimensional convolutions with constant weights")
     n = w.dim() - 2
@@ -20,6 +21,32 @@ def conv(b: Builder, a):
         padding = both((0,) * n if a.padding == "valid" else every(a.padding, n))
     return b.emit("conv", a.input, weight=w, bias=zeros_unless(a.bias, len(w)), title=layer_title(b, "conv"), stride=stride,
                   padding=padding, dilation=dilation, groups=a.groups)
+
+
+@rule("conv_transpose1d", "conv_transpose2d")
+def conv_transpose(b: Builder, a):
+    """The convolution that it is: of x with stride - 1 zeros between its pixels, by the weights turned round, inputs for outputs
+    (Dumoulin and Visin 2016, arXiv 1603.07285, section 4).
+    """
+    w = a.weight
+    if isinstance(w, str) or w.dim() not in (3, 4):
+        b.refuse("only one- and two-dimensional transposed convolutions with constant weights")
+    n, g, title = w.dim() - 2, a.groups, layer_title(b, "conv_transpose")
+    stride, dilation, padding, extra = (every(v, n) for v in (a.stride, a.dilation, a.padding, a.output_padding))
+    w = w.unflatten(0, (g, -1)).transpose(1, 2).flatten(0, 1).flip(tuple(range(2, n + 2)))
+    x, shape = a.input, b.shape(a.input)
+    if any(s > 1 for s in stride):
+        x = b.emit("reshape", x, title=f"{title}.apart", shape=(shape[0], *(m for size in shape[1:] for m in (size, 1))))
+        x = b.emit("pad", x, title=f"{title}.zeros", padding=((0, 0), *(p for s in stride for p in ((0, 0), (0, s - 1)))), value=0.0)
+        x = b.emit("reshape", x, title=f"{title}.wide", shape=(shape[0], *(size * s for size, s in zip(shape[1:], stride))))
+    reach = [d * (k - 1) for d, k in zip(dilation, w.shape[2:])]
+    pads = [(r - p, r - p + e - (s - 1)) for r, p, e, s in zip(reach, padding, extra, stride)]  # zeros follow the last pixel too
+    if any(min(p) < 0 for p in pads):
+        start = (0, *(max(0, -p) for p, _ in pads))
+        stop = (shape[0], *(size + min(0, q) for size, (_, q) in zip(b.shape(x)[1:], pads)))
+        x = b.emit("slice", x, title=f"{title}.crop", start=start, stop=stop, step=(1,) * (n + 1))
+    pads = tuple((max(0, p), max(0, q)) for p, q in pads)
+    return b.emit("conv", x, weight=w, bias=zeros_unless(a.bias, len(w)), title=title, stride=(1,) * n, padding=pads, dilation=dilation, groups=g)
 
 
 @rule("linear")
@@ -40,15 +67,25 @@ def addmm(b: Builder, a):
 @rule("mm", "matmul", "bmm")
 def matmul(b: Builder, a):
     x, y = a.self, getattr(a, "other", getattr(a, "mat2", None))
-    if isinstance(y, torch.Tensor):
-        if y.dim() != 2:
-            b.refuse(f"a constant of shape {tuple(y.shape)}; only a matrix (I, O) can be multiplied by")
+    if isinstance(y, torch.Tensor) and y.dim() == 2:
         return b.emit("linear", x, weight=y.t(), bias=torch.zeros(y.shape[1]), title=layer_title(b, "linear"))
     if isinstance(x, torch.Tensor):
-        b.refuse("a constant on the left; write it as a linear layer of the transposed value")
-    if b.shape(x)[:-2] != b.shape(y)[:-2] or len(b.shape(x)) < 2:
-        b.refuse(f"{b.shape(x)} by {b.shape(y)}: leading axes must be equal")
-    return b.emit("matmul", x, y)
+        x = b.constant(lone(b, y, x))
+    if isinstance(y, torch.Tensor):
+        y = b.constant(lone(b, x, y))
+    return product(b, x, y)
+
+
+def product(b: Builder, x: str, y: str) -> str:
+    """x @ y of two steps; where leading axes differ, the narrower is repeated."""
+    for v, other in ((x, y), (y, x)):
+        b.enlarge(v, (*b.shape(other)[:-2], *b.shape(v)[-2:]))
+    lead = b.shape(x)[:-2], b.shape(y)[:-2]
+    if len(b.shape(x)) != len(b.shape(y)) or len(b.shape(x)) < 2:
+        b.refuse(f"{b.shape(x)} by {b.shape(y)}: two matrices, or as many of one as of the other")
+    lead = torch.broadcast_shapes(*lead)
+    x, y = (repeat(b, v, (*lead, *b.shape(v)[-2:])) for v in (x, y))
+    return b.emit("matmul", x, y, title=b.title("matmul"))
 
 
 @rule("embedding")
@@ -79,5 +116,5 @@ def layer_title(b: Builder, kind: str) -> str:
     title = b.title(kind)
     if not title.endswith(kind):
         return title
-    named = [w for n in b.node.all_input_nodes if (w := n.meta.get("parameter", "")).endswith(".weight")]
-    return named[0].removesuffix(".weight") if named else title
+    named = [w for n in b.node.all_input_nodes if (w := n.meta.get("parameter", "")).endswith("weight")]
+    return named[0].removesuffix("weight").rstrip("._") or title if named else title

@@ -3,6 +3,8 @@ import torch
 
 from .builder import Builder, key, rule
 
+LOW = -1e9  # stands for -inf in what is added before a softmax: it gives 0 there, and stays finite
+
 
 @rule("relu")
 def relu(b: Builder, a): return b.emit("relu", a.self)
@@ -20,7 +22,7 @@ def clip(b: Builder, a):
 
 
 @rule("sigmoid", "tanh", "silu", "hardsigmoid", "hardswish", "exp", "abs", "mish", "elu", "softplus", "gelu", "selu", "erf", "sin",
-      "cos", "log_sigmoid")
+      "cos", "log_sigmoid", "sqrt", "rsqrt")
 def function(b: Builder, a):
     fn = key(b.node)
     fixed = {"elu": dict(alpha=1, scale=1, input_scale=1), "softplus": dict(beta=1, threshold=20)}.get(fn, {})
@@ -74,8 +76,11 @@ def mul(b: Builder, a):
 
 @rule("div")
 def div(b: Builder, a):
+    if isinstance(a.other, str) and isinstance(a.self, str) and b.steps[a.other].attrs.get("fn") == "sqrt":
+        root = b.emit("function", b.steps[a.other].args[0], title=b.title("rsqrt"), fn="rsqrt")
+        return b.emit("mul", *same_shape(b, a.self, root))
     if isinstance(a.other, str) or getattr(a, "rounding_mode", None):
-        b.refuse("division by an activation, or with rounding; only by a constant")
+        b.refuse("division by an activation, or with rounding; only by a constant or a square root")
     return affine(b, a.self, 1 / torch.as_tensor(a.other, dtype=torch.float64), 0)
 
 
@@ -86,16 +91,6 @@ def square(b: Builder, a):
     return b.emit("mul", a.self, a.self)
 
 
-@rule("softmax", "_softmax", "log_softmax", "_log_softmax")
-def softmax(b: Builder, a):
-    """The last step of a classifier only: it moves no prediction, so the net ends in the logits before it."""
-    what = key(b.node).lstrip("_")
-    if any(u.op != "output" for u in b.node.users) or b.axis(a.self, a.dim) != len(b.shape(a.self)) - 1:
-        b.refuse(f"{what} inside the network is not supported (at its very end, over the classes, it is left out)")
-    b.notes.append(f"the final {what} is left out: outputs are logits, predictions are the same")
-    return a.self
-
-
 def sum_of(b: Builder, x, y, factor):
     """x + factor * y, where either may be a constant."""
     if isinstance(x, str) and isinstance(y, str):
@@ -104,26 +99,38 @@ def sum_of(b: Builder, x, y, factor):
 
 
 def affine(b: Builder, x: str, s, t) -> str:
-    """x * s + t with constants that vary along one axis at most."""
-    s, t = (torch.as_tensor(v).detach().cpu().double() for v in (s, t))
+    """x * s + t: one scale where the constants vary along one axis at most, else products and sums with constant steps."""
+    s, t = (lone(b, x, v).double() for v in (s, t))
     shape = b.shape(x)
+    if not shape:
+        b.refuse("a value that is one number a sample; keep an axis, as in x[:, :1]")
+    t = t.clip(min=LOW) if (t == -torch.inf).any() else t
     axes = set()
     for c in (s, t):
-        if c.dim() > len(shape) + 1 or c.dim() == len(shape) + 1 and c.shape[0] != 1:
-            b.refuse(f"a constant of shape {tuple(c.shape)} with a value of shape {('N', *shape)}")
         if c.numel() > 1 and not (c == c.flatten()[0]).all():
             axes |= {len(shape) - c.dim() + i for i, n in enumerate(c.shape) if n > 1}
-    if any(i >= 0 and c.shape[i - len(shape)] not in (1, shape[i]) for c in (s, t) for i in range(len(shape) - c.dim(), len(shape))):
-        b.refuse(f"constants of shapes {tuple(s.shape)}, {tuple(t.shape)} would enlarge a value of shape {('N', *shape)}")
-    if len(axes) > 1 or not shape:
-        b.refuse(f"a constant that varies along {len(axes)} axes; one number, or one for each index of a single axis")
+    larger = torch.broadcast_shapes(s.shape, t.shape, shape) != torch.Size(shape)
+    if len(axes) > 1 or larger:
+        if not (s == 1).all():
+            x = b.emit("mul", *same_shape(b, x, b.constant(s))) if s.numel() > 1 else affine(b, x, s, 0)
+        return b.emit("add", *same_shape(b, x, b.constant(t))) if t.numel() > 1 or (t != 0).any() else x
     axis = axes.pop() if axes else 0
     s, t = (c.flatten()[:1].expand(shape[axis]) if (c == c.flatten()[0]).all() else c.flatten() for c in (s, t))
     return b.emit("scale", x, weight=s, bias=t, axis=axis)
 
 
+def lone(b: Builder, x: str, c) -> torch.Tensor:
+    """A constant that is combined with step `x`, without the batch axis that it may have (where all its samples are equal)."""
+    c, rank = torch.as_tensor(c).detach().cpu(), len(b.shape(x))
+    if c.dim() > rank + 1 or c.dim() == rank + 1 and not (c == c[:1]).all():
+        b.refuse(f"a constant of shape {tuple(c.shape)} with a value of shape {('N', *b.shape(x))}")
+    return c[0] if c.dim() == rank + 1 else c
+
+
 def same_shape(b: Builder, x: str, y: str) -> tuple[str, str]:
     """Both with the shape of their broadcast; what is narrower is repeated."""
+    for v, other in ((x, y), (y, x)):
+        b.enlarge(v, b.shape(other))
     shape = torch.broadcast_shapes((1, *b.shape(x)), (1, *b.shape(y)))[1:]
     if len(b.shape(x)) != len(b.shape(y)):
         b.refuse(f"shapes {('N', *b.shape(x))} and {('N', *b.shape(y))} mix the batch with another axis; unsqueeze first")

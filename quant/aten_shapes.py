@@ -1,10 +1,8 @@
 """ATen ops that only move elements: views, permutations, slices, joins, padding; and those that do nothing at all."""
 import math
 
-import torch
-
-from .aten_math import repeat
-from .builder import Builder, key, rule
+from .aten_math import lone, repeat
+from .builder import Builder, at_axis, batch_axis, key, rule
 
 
 @rule("dropout", "dropout_", "feature_dropout", "alpha_dropout", "native_dropout", "detach", "detach_", "clone", "contiguous",
@@ -34,9 +32,8 @@ def transpose(b: Builder, a):
     if not hasattr(a, "dims"):
         i, j = getattr(a, "dim0", 0) % rank, getattr(a, "dim1", 1) % rank
         perm[i], perm[j] = perm[j], perm[i]
-    if perm[0] != 0:
-        b.refuse("moves the batch axis; it must stay the first")
-    return b.emit("transpose", a.self, perm=tuple(p - 1 for p in perm[1:]))
+    at = batch_axis(a.self)
+    return at_axis(b.emit("transpose", a.self, perm=tuple(p - (p > at) for p in perm if p != at)), perm.index(at))
 
 
 @rule("expand", "expand_as")
@@ -62,8 +59,8 @@ def slice_(b: Builder, a):
 @rule("select")
 def select(b: Builder, a):
     axis = b.axis(a.self, a.dim)
-    i = a.index % b.shape(a.self)[axis]
-    return drop(b, cut(b, a.self, axis, i, i + 1), axis)
+    i, at = a.index % b.shape(a.self)[axis], batch_axis(a.self)
+    return at_axis(drop(b, cut(b, a.self, axis, i, i + 1), axis), at - (axis < at))
 
 
 @rule("split", "split_with_sizes", "chunk", "unbind", "unsafe_split", "unsafe_chunk")
@@ -74,15 +71,16 @@ def split(b: Builder, a):
     sizes = getattr(a, "split_sizes", None) or getattr(a, "split_size", None) or (1 if single else -(-n // a.chunks))
     sizes = [min(sizes, n - i) for i in range(0, n, sizes)] if isinstance(sizes, int) else list(sizes)
     ends = [sum(sizes[:i + 1]) for i in range(len(sizes))]
-    parts = [cut(b, a.self, axis, e - s, e) for s, e in zip(sizes, ends)]
-    return [drop(b, p, axis) for p in parts] if single else parts
+    parts, at = [cut(b, a.self, axis, e - s, e) for s, e in zip(sizes, ends)], batch_axis(a.self)
+    return [at_axis(drop(b, p, axis), at - (axis < at)) for p in parts] if single else [at_axis(p, at) for p in parts]
 
 
 @rule("cat", "concat")
 def concat(b: Builder, a):
-    if any(isinstance(x, torch.Tensor) for x in a.tensors):
-        b.refuse("joins a constant to an activation; only activations can be joined")
-    return a.tensors[0] if len(a.tensors) == 1 else b.emit("concat", *a.tensors, axis=b.axis(a.tensors[0], a.dim))
+    like = next(x for x in a.tensors if isinstance(x, str))
+    kept = [x for x in a.tensors if isinstance(x, str) or x.numel()]
+    tensors = [x if isinstance(x, str) else b.constant(lone(b, like, x)) for x in kept]
+    return tensors[0] if len(tensors) == 1 else b.emit("concat", *tensors, axis=b.axis(like, a.dim))
 
 
 @rule("upsample_nearest1d", "upsample_nearest2d")

@@ -12,6 +12,7 @@ from .net import Step, compute
 RULES: dict[str, Callable] = {}  # name of an ATen op, without overload -> rule(builder, arguments) -> value
 FRESH = {"conv1d", "conv2d", "linear", "batch_norm", "add", "sub", "mul", "matmul", "max_pool2d", "avg_pool2d"}  # no view of its argument
 LEAVES = ("torch.nn.", "quant.onnx_")  # modules that are one operation: their path names the step
+LEVELS = ("torch.nn.modules.activation.MultiheadAttention", "torch.nn.modules.transformer.")  # but these are several
 
 
 def rule(*ops: str):
@@ -20,6 +21,15 @@ def rule(*ops: str):
         RULES.update(dict.fromkeys(ops, f))
         return f
     return register
+
+
+class Moved(str):
+    """A step whose batch axis is, in the ATen graph, not the first but number `at`; the step itself has it first as ever."""
+
+    def __new__(cls, step: str, at: int):
+        moved = super().__new__(cls, step)
+        moved.at = at
+        return moved
 
 
 class Builder:
@@ -44,26 +54,47 @@ class Builder:
         self.titles[s.name] = title or self.title(attrs.get("fn", kind))
         return s.name
 
+    def constant(self, value: torch.Tensor, title: str = "") -> str:
+        """Append a step that is this tensor (*shape) for every sample, named after its parameter where it has one."""
+        named = [p for n in self.node.all_input_nodes if (p := n.meta.get("parameter", ""))]
+        title = title or (named[0] if len(named) == 1 else self.title("constant"))
+        return self.emit("constant", weight=value, title=title, input_shape=tuple(value.shape))
+
+    def enlarge(self, v: str, shape: tuple[int, ...]) -> None:
+        """Repeat a constant step along the axes that it lacks of `shape`, or has but once; other steps stay."""
+        s = self.steps[v]
+        if s.kind == "constant" and len(s.shape) <= len(shape):
+            s.weight = s.weight.expand(torch.broadcast_shapes(s.shape, shape)).contiguous()
+            s.shape = tuple(s.weight.shape)
+
     def shape(self, v: str) -> tuple[int, ...]:
         """Shape of a step's value, without the batch axis."""
         return self.steps[v].shape
 
     def axis(self, v: str, dim: int) -> int:
         """ATen's dimension (which counts the batch) as an axis of the step `v`; the batch itself is refused."""
-        rank = len(self.shape(v)) + 1
-        if dim % rank == 0:
+        rank, at = len(self.shape(v)) + 1, batch_axis(v)
+        if dim % rank == at:
             self.refuse("works along the batch axis; samples must stay apart")
-        return dim % rank - 1
+        return dim % rank - (dim % rank > at)
 
     def title(self, what: str) -> str:
         """The name of a step that does `what` here: the path of a leaf module, else the path of the module and `what`."""
         path, cls = module(self.node)
-        if path and cls.startswith(LEAVES):
+        if path and cls.startswith(LEAVES) and not cls.startswith(LEVELS):
             return path
         return f"{path}.{what}" if path else what
 
     def refuse(self, why: str):
         raise UserError(f"{op(self.node)} at {where(self.node)}: {why}")
+
+
+def batch_axis(v: str) -> int: return getattr(v, "at", 0)
+
+
+def at_axis(step: str, at: int) -> str:
+    """The step as a value of the ATen graph whose batch axis is number `at`."""
+    return Moved(step, at) if at else str(step)
 
 
 def plain(t: torch.Tensor | None) -> torch.Tensor | None:

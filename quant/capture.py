@@ -8,14 +8,19 @@ from torch import nn
 
 from ir import UserError
 
-from . import aten_layers, aten_math, aten_pools, aten_shapes  # noqa: F401  (they register their rules)
-from .builder import RULES, Builder, key, op, where
+from . import aten_attention, aten_layers, aten_math, aten_norms, aten_pools, aten_shapes  # noqa: F401  (they register their rules)
+from .builder import RULES, Builder, Moved, batch_axis, key, op, where
 from .export import export, functional
 from .fold import fold
 from .net import Net, Step, fingerprint
 
 INTEGERS_OK = {"embedding", "view", "reshape", "flatten", "squeeze", "unsqueeze", "slice", "select", "permute", "transpose", "clone",
                "detach", "contiguous", "to", "_to_copy", "alias"}
+
+MOVES = {"permute", "transpose", "t", "numpy_T", "movedim", "swapaxes", "select", "split", "split_with_sizes", "chunk", "unbind", "clone",
+         "contiguous", "detach", "alias"}  # what works whichever axis the batch is
+SIZED = {"expand", "expand_as", "repeat", "zeros", "ones", "new_zeros", "new_ones", "view", "reshape", "unsqueeze", "squeeze", "slice",
+         "select", "permute", "transpose", "clone", "cat"}  # on constants, a size of the batch shows in their shape alone
 
 
 def capture(model: nn.Module | torch.export.ExportedProgram, example: torch.Tensor | None = None, name: str = "") -> Net:
@@ -71,7 +76,8 @@ def constants(ep: torch.export.ExportedProgram, name: str) -> dict[str, torch.Te
     for node in ep.graph.nodes:
         if node.op == "placeholder" and (target := targets.get(node.name)):
             t = ep.state_dict[target] if target in ep.state_dict else ep.constants[target]
-            if node.users and t.is_floating_point() and not t.isfinite().all():
+            hides = target not in sig.inputs_to_parameters.values() and not (t.isnan() | (t == torch.inf)).any()  # -inf: a mask
+            if node.users and t.is_floating_point() and not t.isfinite().all() and not hides:
                 bad = "NaN" if t.isnan().any() else "infinite values"
                 raise UserError(f"{name}: parameter {target!r} holds {bad}; train or load the weights again")
             node.meta["parameter"] = target
@@ -92,9 +98,12 @@ def value(b: Builder, node: torch.fx.Node, values: dict):
         return vals  # an assertion, or a size
     args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda n: values[n.name])
     steps = [n for n in node.all_input_nodes if isinstance(values[n.name], (str, list))]
-    if not steps and not any(isinstance(values[n.name], torch.SymInt) for n in node.all_input_nodes):
-        return node.target(*args, **kwargs)
     kind = key(node)
+    sized = any(isinstance(values[n.name], torch.SymInt) for n in node.all_input_nodes)
+    if not steps and (not sized or kind in SIZED):
+        if len(node.all_input_nodes) == 1:  # what is made of one parameter alone goes by its name
+            node.meta["parameter"] = node.all_input_nodes[0].meta.get("parameter", "")
+        return node.target(*sizes(args), **sizes(kwargs))
     if kind not in RULES:
         raise UserError(f"unsupported op {op(node)} at {where(node)}: supported are {', '.join(sorted(k for k in RULES if k[0] != '_'))}")
     if not steps:
@@ -102,9 +111,16 @@ def value(b: Builder, node: torch.fx.Node, values: dict):
     kinds = [n.meta["val"] for n in steps if isinstance(n.meta["val"], torch.Tensor)]
     if kind not in INTEGERS_OK and not all(t.is_floating_point() for t in kinds):
         b.refuse(f"works on {kinds[0].dtype} values; only floats (and embeddings of integers)")
+    if kind not in MOVES and any(isinstance(v, Moved) for n in steps for v in torch.utils._pytree.tree_leaves(values[n.name])):
+        b.refuse("works on a value whose batch axis was moved; it must stay the first, or come back")
     result = RULES[kind](b, arguments(node.target._schema, args, kwargs))
     check_shape(b, result, vals)
     return result
+
+
+def sizes(tree):
+    """Symbolic sizes as the numbers they had when the model was exported."""
+    return torch.utils._pytree.tree_map(lambda v: int(v.node.hint) if isinstance(v, torch.SymInt) else v, tree)
 
 
 def arguments(schema, args, kwargs) -> SimpleNamespace:
@@ -116,7 +132,8 @@ def arguments(schema, args, kwargs) -> SimpleNamespace:
 def check_shape(b: Builder, result, vals) -> None:
     """The step must have the shape that torch.export found: otherwise samples were mixed."""
     for r, v in zip(result, vals) if isinstance(result, list) else [(result, vals)]:
-        if r is not None and b.shape(r) != tuple(v.shape[1:]):
+        at = batch_axis(r)
+        if r is not None and b.shape(r) != (*v.shape[:at], *v.shape[at + 1:]):
             b.refuse(f"gives {tuple(map(str, v.shape))}, not (N, {', '.join(map(str, b.shape(r)))}); keep the batch as the first axis")
 
 
@@ -125,6 +142,8 @@ def only_output(ep, node: torch.fx.Node, values: dict, name: str) -> str:
     outs = [n for n in torch.utils._pytree.tree_leaves(node.args[0]) if getattr(n, "name", None) in own]
     if len(outs) != 1:
         raise UserError(f"{name}: has {len(outs)} outputs; exactly one is supported, wrap the model so that it returns one tensor")
+    if isinstance(values[outs[0].name], Moved):
+        raise UserError(f"{name}: its output has the batch as axis {values[outs[0].name].at}; it must be the first")
     if not isinstance(values[outs[0].name], str):
         raise UserError(f"{name}: its output does not depend on its input")
     return values[outs[0].name]

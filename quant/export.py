@@ -10,6 +10,7 @@ from torch import nn
 
 from ir import UserError
 
+from .aten_attention import plain_attention
 from .builder import RULES, key
 
 ADVICE = "the model must compute the same ops whatever the values of its input; move Python control flow on values out of forward"
@@ -24,7 +25,8 @@ def export(model: nn.Module, example: torch.Tensor, name: str) -> torch.export.E
     training = {m: m.training for m in model.modules()}
     model.eval()
     try:
-        return attempt(model, example, name)
+        with plain_attention(model):
+            return attempt(model, example, name)
     finally:
         for m, t in training.items():
             m.training = t

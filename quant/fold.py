@@ -10,6 +10,7 @@ import torch
 
 from .gates import gate
 from .net import Step
+from .norms import norm
 
 WEIGHTED = ("conv", "linear")
 
@@ -30,14 +31,14 @@ def fold(steps: dict[str, Step], output: str) -> tuple[dict[str, Step], str]:
 def simpler(steps: dict[str, Step], output: str, s: Step, uses: Counter):
     """The list with `s` and its producer rewritten by the first rule that applies; None if none does."""
     if len(s.args) > 1:
-        new = gate(s, steps) if s.kind == "mul" else None
+        new = gate(s, steps) or norm(s, steps) if s.kind == "mul" else None
         return substitute(steps, output, {s.name: new[-1].name}, {s.name: new}) if new else None
     p = steps[s.args[0]]
     if does_nothing(s, p):
         return substitute(steps, output, {s.name: p.name}, {s.name: []})
-    if p.kind == "input" or p.name == output or uses[p.name] > 1:
+    if not p.args or p.name == output or uses[p.name] > 1:
         return None
-    for rule in (scale_into_layer, layer_after_scale, scales, scale_over_view, pad_into_window, views, layer_after_transpose):
+    for rule in (scale_into_layer, layer_after_scale, scales, scale_over_view, scale_into_norm, pad_into_window, views, layer_after_transpose):
         if new := rule(p, s, steps):
             return substitute(steps, output, {s.name: new[-1].name}, {p.name: [], s.name: new})
     return None
@@ -127,6 +128,18 @@ def scale_over_view(p: Step, s: Step, steps) -> list[Step] | None:
     k = along(s, before, x) if not (p.kind == "transpose" or spots) else (s.weight.double(), s.bias.double())
     first = replace(s, args=p.args, shape=x, attrs={"axis": before}, weight=k[0].float(), bias=k[1].float())
     return [first, replace(p, args=(first.name,))]
+
+
+def scale_into_norm(p: Step, s: Step, _) -> list[Step] | None:
+    """scale(norm(x)) = norm'(x), for a scale along the axis of the norm's weights."""
+    if s.kind != "scale" or p.kind not in ("layernorm", "rmsnorm") or p.attrs.get("dims", 1) != 1:
+        return None
+    k = along(s, len(p.shape) - 1, p.shape)
+    if k is None or p.kind == "rmsnorm" and (k[1] != 0).any():
+        return None
+    w = torch.ones(p.shape[-1]) if p.weight is None else p.weight
+    bias = None if p.kind == "rmsnorm" else ((0 if p.bias is None else p.bias.double() * k[0]) + k[1]).float()
+    return [replace(p, weight=(w.double() * k[0]).float(), bias=bias)]
 
 
 def pad_into_window(p: Step, s: Step, _) -> list[Step] | None:

@@ -16,7 +16,7 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # elementwise;
     "sigmoid": torch.sigmoid, "tanh": torch.tanh, "silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "hardsigmoid": F.hardsigmoid, "hardswish": F.hardswish, "elu": F.elu, "softplus": F.softplus, "exp": torch.exp,
     "abs": torch.abs, "mish": F.mish, "selu": F.selu, "erf": torch.erf, "sin": torch.sin, "cos": torch.cos,
-    "log_sigmoid": F.logsigmoid,
+    "log_sigmoid": F.logsigmoid, "sqrt": torch.sqrt, "rsqrt": torch.rsqrt,
 }
 
 

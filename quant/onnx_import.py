@@ -11,7 +11,8 @@ from ir import UserError
 from . import onnx_layers, onnx_shapes  # noqa: F401  (they register their rules)
 from .onnx_node import ONNX_RULES, OnnxModule, OnnxNode
 
-WEIGHTED = ("Conv", "Gemm", "MatMul", "BatchNormalization", "PRelu", "Gather")
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "PRelu", "Gather", "LayerNormalization", "RMSNormalization",
+            "SimplifiedLayerNormalization", "GroupNormalization", "InstanceNormalization")
 UNNAMED = re.compile(r"^(onnx::|\d+$)")
 
 
@@ -111,7 +112,8 @@ def add(net: OnnxModel, n, values: dict[str, np.ndarray], shapes: dict[str, torc
 
 def title(n, values: dict) -> str:
     """`layer1.0.conv1` of weight layer1.0.conv1.weight or of node /layer1/layer1.0/conv1/Conv; of a nameless node, its type."""
-    if n.op_type in WEIGHTED:
+    weighted = n.op_type in WEIGHTED and any(i in values for i in n.input)
+    if weighted:
         for w in n.input:
             if w in values and w.endswith(".weight") and not UNNAMED.match(w):
                 return w.removesuffix(".weight").replace("/", ".")
@@ -126,7 +128,7 @@ def title(n, values: dict) -> str:
     if again := re.fullmatch(rf"{n.op_type}(_\d+)?", parts[-1]):
         parts.pop()
         inner = parts[-1].split(".")[-1] if parts else ""
-        if not parts or n.op_type not in WEIGHTED and inner.lower() != kind:
+        if not parts or not weighted and inner.lower() != kind:
             parts.append(kind + (again[1] or ""))
     return ".".join(parts)
 

@@ -7,7 +7,8 @@ from .onnx_node import OnnxNode, onnx_rule
 
 ACTIVATIONS = {"Relu": F.relu, "Sigmoid": torch.sigmoid, "Tanh": torch.tanh, "HardSwish": F.hardswish, "Mish": F.mish, "Erf": torch.erf,
                "Softplus": F.softplus, "Exp": torch.exp, "Abs": torch.abs, "Neg": torch.neg, "Sin": torch.sin, "Cos": torch.cos,
-               "Selu": F.selu, "Identity": lambda x: x, "Dropout": lambda x: x}
+               "Selu": F.selu, "Sqrt": torch.sqrt,
+               "Identity": lambda x: x, "Dropout": lambda x: x}
 
 
 @onnx_rule("Conv")
@@ -36,15 +37,36 @@ def gemm(n: OnnxNode):
     return lambda x: F.linear(x, n.module.weight, n.module.bias)
 
 
+@onnx_rule("ConvTranspose")
+def conv_transpose(n: OnnxNode):
+    w = n.const(1, "weight")
+    if w.ndim not in (3, 4):
+        n.refuse(f"a weight of shape {w.shape}; only one- and two-dimensional transposed convolutions")
+    if n.attr("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or "output_shape" in n.attrs:
+        n.refuse("auto_pad or output_shape; only explicit pads")
+    d, groups = w.ndim - 2, n.attr("group", 1)
+    pads, extra = n.attr("pads", [0] * 2 * d), n.attr("output_padding", [0] * d)
+    n.hold("weight", w)
+    n.hold("bias", n.const(2, "bias", np.zeros(w.shape[1] * groups, np.float32)))
+    f, stride, dilation = (F.conv_transpose1d if d == 1 else F.conv_transpose2d), n.attr("strides", [1] * d), n.attr("dilations", [1] * d)
+    extra = [e + b - a for e, b, a in zip(extra, pads[:d], pads[d:])]  # torch pads both sides alike, and adds at the end
+    if any(e < 0 or e >= max(s, g) for e, s, g in zip(extra, stride, dilation)):
+        n.refuse(f"pads {list(pads)}; at the end as many as in front, or a little fewer")
+    return lambda x: f(x, n.module.weight, n.module.bias, stride, pads[:d], extra, groups, dilation)
+
+
 @onnx_rule("MatMul")
 def matmul(n: OnnxNode):
-    if n.constants[0] is not None:
-        n.refuse("a constant on the left; write it as a linear layer of the transposed value")
-    if n.constants[1] is None:
+    left, right = n.constants
+    if left is None and right is None:
         return torch.matmul
-    if n.constants[1].ndim != 2:
-        n.refuse(f"a constant of shape {n.constants[1].shape}; only a matrix")
-    n.hold("weight", n.constants[1].T)
+    if left is not None:
+        n.hold("constant", left, trainable=False)
+        return lambda x: n.module.constant @ x
+    if right.ndim != 2:
+        n.hold("constant", right, trainable=False)
+        return lambda x: x @ n.module.constant
+    n.hold("weight", right.T)
     return lambda x: F.linear(x, n.module.weight)
 
 
@@ -56,6 +78,50 @@ def batch_norm(n: OnnxNode):
         n.hold(name, n.const(i, name), trainable=i < 3)
     m, eps = n.module, n.attr("epsilon", 1e-5)
     return lambda x: F.batch_norm(x, m.running_mean, m.running_var, m.weight, m.bias, eps=eps)
+
+
+@onnx_rule("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
+def last_axes_norm(n: OnnxNode):
+    if n.outputs > 1:
+        n.refuse("the outputs Mean and InvStdDev")
+    axis, eps, f = n.attr("axis", -1), n.attr("epsilon", 1e-5), F.layer_norm if n.op[0] == "L" else F.rms_norm
+    n.hold("weight", n.const(1, "scale"))
+    rest = (eps,)
+    if n.has(2):
+        n.hold("bias", n.const(2, "bias"))
+    if n.op[0] == "L":
+        rest = (n.module.bias if n.has(2) else None, eps)
+
+    def run(x):
+        shape = x.shape[axis % x.dim():]
+        return f(x, shape, n.module.weight.expand(shape), *rest)
+    return run
+
+
+@onnx_rule("GroupNormalization", "InstanceNormalization")
+def channel_norm(n: OnnxNode):
+    """One scale for each channel; in opset 18, one for each group."""
+    n.hold("weight", n.const(1, "scale"))
+    n.hold("bias", n.const(2, "bias"))
+    m, eps = n.module, n.attr("epsilon", 1e-5)
+
+    def run(x):
+        groups = n.attr("num_groups", x.shape[1])
+        weight, bias = (v.repeat_interleave(x.shape[1] // len(v)) for v in (m.weight, m.bias))
+        return F.group_norm(x, groups, weight, bias, eps)
+    return run
+
+
+@onnx_rule("Where")
+def where(n: OnnxNode):
+    if n.constants[0] is None or n.constants[1] is None and n.constants[2] is None:
+        n.refuse("only a constant condition, and a constant on one side")
+    for what, c in zip(("condition", "left", "right"), n.constants):
+        if c is not None:
+            n.hold(what, c, trainable=False)
+    if n.constants[1] is None:
+        return lambda x: torch.where(n.module.condition.bool(), x, n.module.right)
+    return lambda x: torch.where(n.module.condition.bool(), n.module.left, x)
 
 
 @onnx_rule(*ACTIVATIONS)

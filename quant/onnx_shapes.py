@@ -92,9 +92,28 @@ def pad(n: OnnxNode):
 
 @onnx_rule("Concat")
 def concat(n: OnnxNode):
-    if any(c is not None for c in n.constants):
-        n.refuse("joins a constant to an activation; only activations can be joined")
-    return lambda *xs: torch.cat(xs, n.attr("axis"))
+    for i, c in enumerate(n.constants):
+        if c is not None:
+            n.hold(f"constant{i}", c, trainable=False)
+
+    def run(*xs):
+        rest = iter(xs)
+        parts = [next(rest) if c is None else getattr(n.module, f"constant{i}") for i, c in enumerate(n.constants)]
+        batch = max(len(x) for x in xs)
+        return torch.cat([p if c is None or len(p) == batch else p.expand(batch, *p.shape[1:]) for p, c in zip(parts, n.constants)],
+                         n.attr("axis"))
+    return run
+
+
+@onnx_rule("Expand")
+def expand(n: OnnxNode):
+    """A 0 stands for the batch (as `Shape` gives it): a constant stays one sample, which is repeated where it is used."""
+    shape = n.ints(1, "shape")
+
+    def run(x):
+        to = [len(x) if s == 0 else s for s in shape]
+        return x.expand(torch.broadcast_shapes(x.shape, to))
+    return run
 
 
 @onnx_rule("Gather")

@@ -7,7 +7,7 @@ from ir import Plan, UserError
 from .emit import Forward, Value
 from .gptq import DAMP, REFIT_RIDGE, gptq, refit, second_moment
 from .model import QuantNet
-from .net import Net, compute
+from .net import Net, compute, constant
 from .observers import Calibration
 from .site_layers import Layer
 from .vectors import centred, columns, thinness
@@ -55,7 +55,7 @@ def inputs(net: Net, x: torch.Tensor) -> Iterator[torch.Tensor]:
         if s.name in net.layers:
             yield env[s.args[0]]
         if s.kind != "input":
-            env[s.name] = compute(s, *[env[a] for a in s.args])
+            env[s.name] = compute(s, *[env[a] for a in s.args]) if s.args else constant(s, len(x))
         for a in s.args:
             if last[a] == s.name:
                 env.pop(a, None)
