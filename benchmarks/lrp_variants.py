@@ -3,8 +3,8 @@
     QSEARCH_DATA=... python -m benchmarks.lrp_variants [--only resnet20 vit] [--images 64]
 
 For each net, rule and way of counting: Spearman's rho, over layers, between the damage that the metric predicts and KL with that
-layer alone quantized.  `x 4^-bits` has the same bits for all layers, so that relevance alone ranks them.  For comparison: KL
-measured on as many other images, which is as well as anything can foretell it, and noise-to-signal power without relevance.
+layer alone quantized.  Predictions are made from --images calibration images, KL is measured on 500 others.  `x 4^-bits` has the
+same bits for all layers, so that relevance alone ranks them.  For comparison: KL from those few images, and noise without relevance.
 """
 import argparse
 import time
@@ -39,6 +39,7 @@ def rows(name: str, images: int) -> list[dict]:
     import quant
     import torch
     from search.metrics import kl, sqnr
+    from search.metrics_lrp import noise
     from search.probe import Remembering
     file, data = NETS[name]
     samples = data()
@@ -47,14 +48,15 @@ def rows(name: str, images: int) -> list[dict]:
     simulation = quant.Simulation(net, quant.calibrate(net, calibration), torch.from_numpy(samples["calib_x"][256:256 + images]))
     probe = Remembering(simulation)
     layers = list(net.layers)
-    measured = {o: [kl(probe, n, o) for n in layers] for o in OPTIONS}
-    noise = {o: [sqnr(probe, n, o) for n in layers] for o in OPTIONS}
-    others = torch.from_numpy(samples["calib_x"][256 + images:256 + 2 * images])
-    other = Remembering(quant.Simulation(net, simulation.calibration, others))
-    again = {o: [kl(other, n, o) for n in layers] for o in OPTIONS}
-    found = [_row(name, "KL on other images (what can be reached)", measured, again, 0.0), _row(name, "noise alone (sqnr)", measured, noise, 0.0)]
+    truth = Remembering(quant.Simulation(net, simulation.calibration, torch.from_numpy(samples["x"][:500])))
+    measured = {o: [kl(truth, n, o) for n in layers] for o in OPTIONS}
+    cheap = {o: [kl(probe, n, o) for n in layers] for o in OPTIONS}
+    power = {o: [sqnr(probe, n, o) for n in layers] for o in OPTIONS}
+    varied = {o: [noise(probe, n, o) for n in layers] for o in OPTIONS}
+    found = [_row(name, "KL itself", measured, cheap, 0.0), _row(name, "noise / power alone (sqnr)", measured, power, 0.0),
+             _row(name, "noise / variance alone", measured, varied, 0.0)]
     for rule in RULES:
-        for flag in ("", "+abs", "+square"):
+        for flag in ("", "+abs"):
             start = time.perf_counter()
             try:
                 c = np.array([simulation.relevance(rule + flag)[n] for n in layers])
@@ -62,7 +64,8 @@ def rows(name: str, images: int) -> list[dict]:
                 found.append({"net": name, "metric": f"{rule}{flag}: {e}"})
                 continue
             seconds = time.perf_counter() - start
-            found.append(_row(name, f"{rule}{flag} x noise", measured, {o: c * noise[o] for o in OPTIONS}, seconds))
+            for title, by in (("power", power), ("variance", varied)):
+                found.append(_row(name, f"{rule}{flag} x noise / {title}", measured, {o: c * by[o] for o in OPTIONS}, seconds))
             found.append(_row(name, f"{rule}{flag} x 4^-bits", measured, dict.fromkeys(OPTIONS, c), seconds))
     return found
 

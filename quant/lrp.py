@@ -16,7 +16,6 @@ from .lrp_shares import per_sample
 from .net import Net, Step
 
 STARTS = ("one-hot", "logit")
-COUNTS = {"abs": torch.abs, "square": torch.square}  # how layer_scores may count relevance
 MOVES = ("input", "reshape", "transpose")  # what leaves pixels pixels
 
 
@@ -39,7 +38,7 @@ class Relevance:
                 for n, i in place.items()}
 
 
-def relevance(net: Net, x: torch.Tensor, target=None, rule: str = "attention", start: str = "one-hot",
+def relevance(net: Net, x: torch.Tensor, target=None, rule: str = "attnlrp", start: str = "one-hot",
               dtype: torch.dtype = torch.float64) -> Relevance:
     """Relevance of every value of the net for its class scores on samples x (N, *input.shape).
 
@@ -61,30 +60,24 @@ def relevance(net: Net, x: torch.Tensor, target=None, rule: str = "attention", s
     return Relevance(net, per_sample(first), values, sent, absorbed)
 
 
-def layer_scores(net: Net, x: torch.Tensor, rule: str = "attention", batch: int = 16, dtype: torch.dtype = torch.float32) -> dict[str, float]:
+def layer_scores(net: Net, x: torch.Tensor, rule: str = "attnlrp", batch: int = 16, dtype: torch.dtype = torch.float32) -> dict[str, float]:
     """Share of each layer in all relevance: the mean over samples of the sum of max(R, 0) at the layer's input, of sum 1.
 
-    Flag +abs takes |R| instead, +square R**2 (with gradient-like rules R_i times a relative error is what the score moves, so that
-    its power goes with the square).  Ours: LRP-QViT (Ranjan & Savakis, 2024) names a layer contribution score without its formula;
+    Flag +abs takes |R| instead.  Ours: LRP-QViT (Ranjan & Savakis, 2024) names a layer contribution score without its formula;
     the plain sum would be the same for all layers that a cut goes through.  Classes are those that the float net finds best.
     """
-    table, flags = parse(rule, ("zb", *COUNTS))
-    if len(counts := [COUNTS[f] for f in sorted(flags - {"zb"})]) > 1:
-        raise UserError(f"relevance rule {rule!r} counts in two ways; take one of {', '.join(COUNTS)}")
-    count = counts[0] if counts else positive
+    table, flags = parse(rule, ("zb", "abs"))
     net, sums = cast(net, dtype), dict.fromkeys(net.layers, 0.0)
     for chunk in x.detach().to(dtype).split(batch):
         env = net(chunk, keep=True)
         for step, _, parts, _ in walk(net, env, begin(net, env, None, "one-hot"), table, rule, "zb" in flags):
             if step.name in sums:
-                sums[step.name] += float(count(parts[0]).sum(dtype=torch.float64))
+                r = parts[0].abs() if "abs" in flags else parts[0].clamp(min=0)
+                sums[step.name] += float(r.sum(dtype=torch.float64))
     whole = sum(sums.values())
     if not whole > 0:
         raise UserError(f"relevance rule {rule!r}: no relevance reaches any layer; take another rule")
     return {n: v / whole for n, v in sums.items()}
-
-
-def positive(r: torch.Tensor) -> torch.Tensor: return r.clamp(min=0)
 
 
 def walk(net: Net, env: dict[str, torch.Tensor], first: torch.Tensor, table: Rule, rule: str,
@@ -101,6 +94,9 @@ def walk(net: Net, env: dict[str, torch.Tensor], first: torch.Tensor, table: Rul
         elif s.kind in ("constant", "embedding"):
             yield s, r, (), per_sample(r)
         else:
+            if s.kind not in table:
+                raise UserError(f"relevance rule {rule!r} has nothing for {s.kind!r}, which step {s.name!r} is; "
+                                "add it to COMMON in quant/lrp_rules.py")
             f = pixels if s.name in net.layers and s.args[0] in images else table[s.kind]
             parts, kept = f(At(s, tuple(env[a] for a in s.args), env[s.name], tuple(a not in moving for a in s.args), r))
             _finite(s.name, rule, *parts, kept)

@@ -203,7 +203,7 @@ def refuse(name: str, number: float | None) -> None:
 
 
 def parse(text: str, flags: tuple[str, ...] = ("zb",)) -> tuple[Rule, set[str]]:
-    """The rule written name[:number][+flag], and its flags: zb (z^B at the input), abs and square (see layer_scores)."""
+    """The rule written name[:number][+flag], and its flags: zb (z^B at the input), abs (see layer_scores)."""
     head, *asked = text.split("+")
     name, colon, number = head.partition(":")
     if unknown := [f for f in asked if f not in flags]:

@@ -124,7 +124,7 @@ class Simulation:
         return 0.5 * float((f.weights.numpy() * np.square(wq - w, dtype=np.float64)).sum()
                            + (f.input.numpy() * np.square(xq - x, dtype=np.float64)).sum() / len(x))
 
-    def relevance(self, rule: str = "attention") -> dict[str, float]:
+    def relevance(self, rule: str = "attnlrp") -> dict[str, float]:
         """Share of each layer in the relevance of the class that the float net finds best, see quant.lrp.layer_scores; made once a rule."""
         if rule not in self._relevance:
             self._relevance[rule] = layer_scores(self.net, self.x, rule)

@@ -1,28 +1,37 @@
 """Metrics of relevance: a layer that the class score comes from is hurt more by the same noise.
 
 The idea is that of LRP-QViT (Ranjan & Savakis, 2024), whose formulas are not published; these are ours.  C_l is the share of
-layer l in all relevance that arrives at the inputs of layers, with the rules of Transformer-Explainability (rule `attention`).
+layer l in all relevance that arrives at the inputs of layers, by AttnLRP (Achtibat et al., 2024) or, in `lrp_attention`, by
+Transformer-Explainability (Chefer et al., 2021), which the paper builds on and which foretells measured damage less well.
 """
 import math
 
+import numpy as np
+
 from ir import Option, UserError
 
-from .metrics import metric, sqnr
+from .metrics import metric, pair, relative
 from .probe import Probe
 
-RULE = "attention"
+RULE = "attnlrp"
 
 
-@metric("lrp", "share of relevance x noise power / signal power")
+@metric("lrp", "share of relevance x noise power / variance")
 def lrp(probe: Probe, layer: str, option: str) -> float:
-    """C_l times the noise-to-signal power of the layer's own output, relevance counted where it is positive."""
-    return by_relevance(probe, layer, option, RULE)
+    """C_l times the noise of the layer's own output, relevance counted where it is positive."""
+    return share(probe, layer, RULE) * noise(probe, layer, option)
 
 
-@metric("lrp_abs", "share of relevance x noise power / signal power")
+@metric("lrp_abs", "share of relevance x noise power / variance")
 def lrp_abs(probe: Probe, layer: str, option: str) -> float:
-    """As `lrp`, with the relevance counted by its size, positive or negative."""
-    return by_relevance(probe, layer, option, f"{RULE}+abs")
+    """As `lrp`, with relevance counted by its size, positive or negative."""
+    return share(probe, layer, f"{RULE}+abs") * noise(probe, layer, option)
+
+
+@metric("lrp_attention", "share of relevance x noise power / variance")
+def lrp_attention(probe: Probe, layer: str, option: str) -> float:
+    """As `lrp`, with relevance by the rules of Transformer-Explainability."""
+    return share(probe, layer, "attention") * noise(probe, layer, option)
 
 
 @metric("lrp_bits", "share of relevance x 4**-bits")
@@ -33,9 +42,14 @@ def lrp_bits(probe: Probe, layer: str, option: str) -> float:
     return share(probe, layer, RULE) * sum(4.0 ** -f.bits for f in formats)
 
 
-def by_relevance(probe: Probe, layer: str, option: str, rule: str) -> float:
-    """Share of the layer under a rule of relevance times its own noise-to-signal power."""
-    return share(probe, layer, rule) * sqnr(probe, layer, option)
+def noise(probe: Probe, layer: str, option: str) -> float:
+    """Noise power of the layer's own output over its variance among samples: what is the same in all of them tells none apart.
+
+    With one sample, over its power.
+    """
+    exact, rounded = pair(*probe.local(layer, option), layer)
+    signal = exact if len(exact) == 1 else exact - exact.mean(axis=0)
+    return relative(np.sum((rounded - exact) ** 2), np.sum(signal ** 2))
 
 
 def share(probe: Probe, layer: str, rule: str) -> float:

@@ -203,5 +203,5 @@ def test_a_leak_shows(monkeypatch):
     def twice(at): return tuple(2 * p for p in sound["conv"](at)[0]), sound["conv"](at)[1]
     monkeypatch.setitem(LRP, "attention", lambda number: sound | {"conv": twice})
     net = NETS["mobile"]()
-    cuts = relevance(net, samples(net)).cuts()
+    cuts = relevance(net, samples(net), rule="attention").cuts()
     assert cuts["x"].min() > 1.5 and cuts["wide"] == pytest.approx(1.0)

@@ -8,10 +8,9 @@ from ir import UserError
 from lrp_nets import NETS, residual_concat, samples, vit
 from quant import Simulation, calibrate
 from quant.lrp import layer_scores, relevance
-from quant.lrp_rules import LRP
+from quant.lrp_rules import LRP, parse
 from quant_nets import Maker
 from search import METRICS, measure
-from search.metrics import sqnr
 from search.metrics_lrp import RULE
 
 LRP_METRICS = sorted(m for m in METRICS if m.startswith("lrp"))
@@ -23,7 +22,7 @@ def probe() -> Simulation:
     return Simulation(net, calibrate(net, samples(net, 32)), samples(net, 24, seed=8))
 
 
-@pytest.mark.parametrize("rule", [*LRP, "attention+abs", "attnlrp+square", "attention+zb+abs"])
+@pytest.mark.parametrize("rule", [*LRP, "attention+abs", "attention+zb+abs"])
 @pytest.mark.parametrize("name", NETS)
 def test_scores_are_shares(name, rule):
     net = NETS[name]()
@@ -34,8 +33,8 @@ def test_scores_are_shares(name, rule):
 def test_scores_are_what_the_walk_leaves_at_the_inputs_of_layers():
     """Also for layers that share an input (q, k and v): each counts what it sends itself."""
     net, x = vit(), samples(vit(), 6)
-    r = relevance(net, x)
-    for rule, count in (("attention", lambda v: v.clamp(min=0)), ("attention+abs", torch.abs), ("attention+square", torch.square)):
+    r = relevance(net, x, rule="attention")
+    for rule, count in (("attention", lambda v: v.clamp(min=0)), ("attention+abs", torch.abs)):
         sums = {n: float(count(r.sent[n][0]).sum()) for n in net.layers}
         assert layer_scores(net, x, rule, batch=4, dtype=torch.float64) == pytest.approx({n: v / sum(sums.values()) for n, v in sums.items()})
 
@@ -70,11 +69,13 @@ def test_metrics_fall_with_bits(probe, metric):
 
 def test_metrics_are_share_times_noise(probe):
     layer, c = probe.layers[3], probe.relevance(RULE)[probe.layers[3]]
-    assert METRICS["lrp"](probe, layer, "int4/uint8") == pytest.approx(c * sqnr(probe, layer, "int4/uint8"))
+    exact, rounded = (v.astype(np.float64) for v in probe.local(layer, "int4/uint8"))
+    noise = np.square(rounded - exact).mean() / exact.var(axis=0).mean()
+    assert METRICS["lrp"](probe, layer, "int4/uint8") == pytest.approx(c * noise)
+    assert METRICS["lrp_abs"](probe, layer, "int4/uint8") == pytest.approx(probe.relevance(f"{RULE}+abs")[layer] * noise)
+    assert METRICS["lrp_attention"](probe, layer, "int4/uint8") == pytest.approx(probe.relevance("attention")[layer] * noise)
     assert METRICS["lrp_bits"](probe, layer, "int4/uint8") == pytest.approx(c * (4 ** -4 + 4 ** -8))
     assert METRICS["lrp_bits"](probe, layer, "int4/-") == pytest.approx(c * 4 ** -4)
-    whole = probe.relevance(f"{RULE}+abs")[layer]
-    assert METRICS["lrp_abs"](probe, layer, "int4/uint8") == pytest.approx(whole * sqnr(probe, layer, "int4/uint8"))
 
 
 def test_exact_is_zero():
@@ -83,7 +84,25 @@ def test_exact_is_zero():
         layers, key = ("a",), "k"
         def relevance(self, rule): return {"a": 1.0}
         def local(self, layer, option): return np.ones((3, 2)), np.ones((3, 2))
-    assert METRICS["lrp"](Exact(), "a", "int4/uint8") == METRICS["lrp_abs"](Exact(), "a", "int4/uint8") == 0
+    for metric in set(LRP_METRICS) - {"lrp_bits"}:
+        assert METRICS[metric](Exact(), "a", "int4/uint8") == 0
+
+
+def test_a_share_that_is_no_number_is_named():
+    class Odd:
+        layers, key = ("a",), "k"
+        def relevance(self, rule): return {"a": float("nan")}
+    with pytest.raises(UserError, match="^relevance rule 'attnlrp': layer 'a' has a share of nan; a number of 0 or more is needed$"):
+        METRICS["lrp_bits"](Odd(), "a", "int4/uint8")
+
+
+def test_one_sample_has_its_power_for_a_signal():
+    """One sample varies in nothing."""
+    class Single:
+        layers, key = ("a",), "k"
+        def relevance(self, rule): return {"a": 1.0}
+        def local(self, layer, option): return np.full((1, 4), 2.0), np.full((1, 4), 2.2)
+    assert METRICS["lrp"](Single(), "a", "int4/uint8") == pytest.approx(0.01)
 
 
 def test_a_captured_net_is_conserved_too():
@@ -106,6 +125,16 @@ def test_a_captured_net_is_conserved_too():
     net = quant.capture(model.eval(), torch.randn(2, 3, 6, 6))
     for rule in LRP:
         assert all((v - 1).abs().max() < 1e-9 for v in relevance(net, torch.randn(3, 3, 6, 6), rule=rule).cuts().values())
+
+
+@pytest.mark.parametrize("model, rule", [("resnet20_cifar10", "attention"), ("vit_cifar10", "attention"), ("vit_cifar10", "attnlrp")])
+def test_real_nets_are_conserved(real_data, model, rule):
+    net = quant.load_model(real_data / "onnx" / f"{model}.onnx")
+    with np.load(real_data / "cifar10" / "exact.npz") as z:
+        x = torch.from_numpy(z["test_x"][:2]).permute(0, 3, 1, 2) / 127.5 - 1
+    cuts = relevance(net, x, rule=rule).cuts()
+    assert max(float((v - 1).abs().max()) for v in cuts.values()) < 1e-5
+    assert all(v > 0 for v in layer_scores(net, x, rule).values())
 
 
 def net_of(*shape: int):
@@ -132,7 +161,6 @@ X = torch.ones(2, 3)
     (lambda: relevance(net_of(4), X, rule="epsilon:-1"), "relevance rule 'epsilon' with epsilon -1; give 0 or more, for example epsilon:1e-6"),
     (lambda: relevance(net_of(4), X, rule="z-plus:2"), "relevance rule 'z-plus' takes no number, not 2; write 'z-plus'"),
     (lambda: relevance(net_of(4), X, rule="z-plus+abs"), "relevance rule 'z-plus+abs': unknown flag 'abs' (known here: zb)"),
-    (lambda: layer_scores(net_of(4), X, "z-plus+abs+square"), "relevance rule 'z-plus+abs+square' counts in two ways; take one of abs, square"),
     (lambda: relevance(net_of(4), X, start="one"), "unknown start 'one' of relevance (known: one-hot, logit)"),
     (lambda: relevance(net_of(4), X, target=4), "target 4 is out of range: the model has 4 classes, 0 to 3"),
     (lambda: relevance(net_of(4), X, target=[0, -1]), "target -1 is out of range: the model has 4 classes, 0 to 3"),
@@ -149,6 +177,14 @@ def test_messages(do, text):
     with pytest.raises(UserError) as e:
         do()
     assert str(e.value) == text
+
+
+def test_a_kind_of_step_without_a_rule_is_named(monkeypatch):
+    full = parse("z-plus")[0]
+    monkeypatch.setitem(LRP, "z-plus", lambda number: {k: f for k, f in full.items() if k != "reshape"})
+    with pytest.raises(UserError) as e:
+        relevance(net_of(4), X, rule="z-plus")
+    assert str(e.value) == "relevance rule 'z-plus' has nothing for 'reshape', which step 'out' is; add it to COMMON in quant/lrp_rules.py"
 
 
 def test_relevance_that_overflows_names_its_layer():
