@@ -19,6 +19,8 @@ NOISE = 1e-12       # relative; rounding errors of sums
 COARSE = 1e-3       # an optimum this far below the largest regret was found with too coarse a ruler
 RESOLUTION = 1e3    # coefficients reach up to this, so that a solver's absolute tolerance of 1e-6 is 1e-9 of a budget
 MOVES = 3000        # exchanges tried when a rounded choice is improved
+WIDER = 4           # times as many columns in the next one
+PAIRED = 300        # columns whose exchanges are tried two at a time
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,10 @@ def choose(columns: Columns, room: np.ndarray, solver: str, limit: float, gap: f
         left = max(0.0, upper - lower)
         if left <= allowed(upper) and best is not None:
             return Found(best, "optimal", relative(left), top, prices, cuts)
-        core, chosen, late = _search(now, reduced, room, size, solver, deadline, max(0.0, allowed(lower) / 2),
+        known = None if best is None else np.searchsorted(kept, best)
+        if known is not None and not np.array_equal(kept[np.minimum(known, len(kept) - 1)], best):
+            known = None  # one of its columns is gone
+        core, chosen, late = _search(now, reduced, room, size, known, solver, deadline, max(0.0, allowed(lower) / 2),
                                      lower + allowed(max(0.0, lower)) * .99)
         if chosen is not None and (value := math.fsum(now.regret[chosen])) < upper:
             best, upper = kept[chosen], value
@@ -72,7 +77,7 @@ def choose(columns: Columns, room: np.ndarray, solver: str, limit: float, gap: f
         if not (may_be_better & ~core).any() and (upper >= COARSE * now.regret.max() or may_be_better.all()):
             top = max(top, upper - allowed(upper))
             return Found(best, "optimal", min(gap, relative(left)), top, prices, cuts)
-        kept, size = kept[may_be_better], len(kept)
+        kept, size = kept[may_be_better], WIDER * size
 
 
 def _rounded(columns: Columns, found: Dual, room: np.ndarray) -> np.ndarray | None:
@@ -103,35 +108,61 @@ def _best(priced: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def _improved(columns: Columns, chosen: np.ndarray, reduced: np.ndarray, room: np.ndarray) -> np.ndarray:
-    """Exchanges that save regret and still fit, those nearest to the bound first."""
-    fitting, chosen, sizes = chosen, chosen.copy(), np.diff(np.r_[columns.starts, len(columns.group)])
+    """Exchanges that save regret and still fit: single ones, those nearest to the bound first, then pairs among the nearest."""
+    sizes = np.diff(np.r_[columns.starts, len(columns.group)])
+    number, fitting, chosen = np.repeat(np.arange(len(sizes)), sizes), chosen, chosen.copy()
     spare = room - columns.excess[chosen].sum(axis=0)
-    number = np.repeat(np.arange(len(sizes)), sizes)
     saves = columns.regret[chosen][number] - columns.regret
-    needs = columns.excess - columns.excess[chosen][number]
-    able = np.flatnonzero((saves > 0) & (needs <= spare).all(axis=1))
-    first = np.argsort(reduced[able], kind="stable")[:MOVES]
-    for j in able[first].tolist():
-        g = number[j]
-        now = chosen[g]
+    able = np.flatnonzero((saves > 0) & (columns.excess - columns.excess[chosen][number] <= spare).all(axis=1))
+    for j in able[np.argsort(reduced[able], kind="stable")[:MOVES]].tolist():
+        now = chosen[number[j]]
         need = columns.excess[j] - columns.excess[now]
         if columns.regret[j] < columns.regret[now] and (need <= spare).all():
-            chosen[g] = j
+            chosen[number[j]] = j
             spare = spare - need
+    near = _nearest(reduced, chosen, PAIRED)
+    of = number[near]
+    if len(near) < 2:
+        return chosen if (columns.excess[chosen].sum(axis=0) <= room).all() else fitting
+    apart = of[:, None] != of
+    for _ in range(PAIRED):
+        now = chosen[of]
+        more, need = columns.regret[near] - columns.regret[now], columns.excess[near] - columns.excess[now]
+        both, fits = more[:, None] + more, apart.copy()
+        for r in range(len(room)):
+            fits &= need[:, None, r] + need[:, r] <= room[r] - columns.excess[chosen, r].sum()
+        both[~fits] = 0.0
+        i, j = np.unravel_index(int(np.argmin(both)), both.shape)
+        if not both[i, j] < -NOISE * columns.regret[chosen].sum():
+            break
+        chosen[of[i]], chosen[of[j]] = near[i], near[j]
     return chosen if (columns.excess[chosen].sum(axis=0) <= room).all() else fitting
 
 
-def _search(columns: Columns, reduced: np.ndarray, room: np.ndarray, size: int, solver: str, deadline: float, slack: float,
-            enough: float):
-    """(mask of the columns looked at, chosen places or None, whether time ran out); looks wider until something fits."""
+def _nearest(reduced: np.ndarray, chosen: np.ndarray, count: int) -> np.ndarray:
+    """Columns that are not chosen, of the least reduced regret."""
+    others = reduced.copy()
+    others[chosen] = np.inf
+    count = min(count, len(others) - len(chosen))
+    return np.argpartition(others, count - 1)[:count] if count else np.zeros(0, int)
+
+
+def _search(columns: Columns, reduced: np.ndarray, room: np.ndarray, size: int, known: np.ndarray | None, solver: str, deadline: float,
+            slack: float, enough: float):
+    """(mask of the columns looked at, chosen places or None, whether time ran out); looks wider until something fits.
+
+    The core holds the columns of `known`, a choice that fits, so that it is seldom searched in vain.
+    """
     groups = len(columns.starts)
     while True:
         most = min(groups + size, len(reduced)) - 1
         core = reduced <= np.partition(reduced, most)[most]
+        if known is not None:
+            core[known] = True
         chosen, late = _integer(columns, core, room, solver, deadline, slack, enough)
         if chosen is not None or late or core.all():
             return core, chosen, late
-        size *= 8
+        size *= WIDER
 
 
 def _integer(columns: Columns, core: np.ndarray, room: np.ndarray, solver: str, deadline: float, slack: float,

@@ -44,8 +44,8 @@ def dual(columns: Columns, room: np.ndarray, cuts: np.ndarray | None = None, sta
     if len(room) == 0 or not (room > 0).any():
         return best.dual(seen)
     seen += [ask(np.zeros(len(room))).sums, *(ask.cheapest(r).sums for r in range(len(room)))]
-    cap, step = _most(columns) or 1.0, 0.5
     before, number = None, np.flatnonzero(unit > 0)
+    cap, step = _most(columns) or 1.0, 0.5 if len(number) > 1 else 1.0
     for _ in range(QUERIES):
         noise = EXACT * abs(best.bound) + ROUNDING * (hopeless + best.prices @ room)
         known = np.array(seen[-CUTS:])
@@ -57,7 +57,7 @@ def dual(columns: Columns, room: np.ndarray, cuts: np.ndarray | None = None, sta
         stalled = step == 1.0 and before is not None and np.allclose(prices, before, rtol=1e-9, atol=0.0)
         if stalled or promised - best.bound <= noise or best.bound > hopeless or time.monotonic() > deadline:
             break
-        asked, before = ask(best.prices + step * (prices - best.prices)), prices
+        asked, before = ask(best.prices + step * (prices - best.prices)), prices if step == 1.0 else None
         seen.append(asked.sums)
         if asked.bound > best.bound:
             best = asked
@@ -106,19 +106,15 @@ def _most(columns: Columns) -> float: return float(np.maximum.reduceat(columns.r
 def _line(cuts: np.ndarray, room: np.ndarray, unit: np.ndarray, cap: float, best: _Priced) -> tuple[np.ndarray, float]:
     """As _master, of one resource: where the lowest rising line meets the lowest falling one, found by walking the envelope."""
     slope, r = (cuts[:, 1:] - room) @ (unit > 0), int(np.flatnonzero(unit > 0)[0])
-    price = 0.0
-    while True:
-        lines = cuts[:, 0] + slope * price
-        i = np.lexsort((slope, lines))[0]  # of those that are lowest here the one that rises least
-        falling = slope < slope[i]
-        if slope[i] <= 0 or not falling.any():
+    price, i = 0.0, int(np.lexsort((slope, cuts[:, 0]))[0])  # of those that are lowest at no price the one that rises least
+    while slope[i] > 0:
+        falling = np.flatnonzero(slope < slope[i])
+        if len(falling) == 0:
+            price = cap * unit[r]
             break
         meet = (cuts[falling, 0] - cuts[i, 0]) / (slope[i] - slope[falling])
-        if not meet.min() > price:
-            break
-        price = float(meet.min())
-    if slope[i] > 0 and not (slope < slope[i]).any():
-        price = cap * unit[r]
+        first = np.lexsort((slope[falling], meet))[0]
+        price, i = max(price, float(meet[first])), int(falling[first])
     prices = np.zeros(len(room))
     prices[r] = price
     return prices, float(np.min(cuts[:, 0] + slope * price))
