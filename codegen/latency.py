@@ -2,7 +2,7 @@
 
 As in HAWQ-V3 (Yao et al. 2021, section 3.4), where layers are timed alone and their times are added.  We differ: options that
 compile to the same program share one measurement, so that noise cannot choose among them; the time of an empty call is taken
-from every layer; and the error of the sum is measured and told.
+from every layer; the fastest runs count, not the median; and the error of the sum is measured and told.
 """
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -29,11 +29,11 @@ def latency_table(layers: Mapping[str, Layer], options: Mapping[str, Iterable[st
     A layer is measured alone, with its requant fused, as the target's build compiles it; equal programs are measured once.
     target: "cpu" (TVM) or "onnx" (ONNX Runtime), on this machine.  cache: a folder of finished measurements (None: the
     user's), so a sweep that was stopped goes on.  progress(done, total, text) before each cell and once at the end.
-    about: machine, versions, `spread` (middle half / median) and `calls` of each cell, `empty_call_us`.
+    about: machine, versions, `empty_call_us`, and of each cell `median_us`, `spread` (middle half / median) and `calls`.
     UserError: an unknown layer, or one with no option that the target can run.
     """
     clock, offered = _clock(target), menus(layers, options, target)
-    kept, rows, spread, calls, reasons = Kept(KIND, cache), {}, {}, {}, {}
+    kept, rows, reasons, told = Kept(KIND, cache), {}, {}, {"median_us": {}, "spread": {}, "calls": {}}
     cells = [(name, o) for name, menu in offered.items() for o in menu]
     empty = _empty(clock, kept)
     for done, (name, o) in enumerate(cells):
@@ -45,15 +45,14 @@ def latency_table(layers: Mapping[str, Layer], options: Mapping[str, Iterable[st
             reasons.setdefault(name, f"{o}: {e}")
             continue
         rows.setdefault(name, {})[o] = max(0.0, found.us - empty)
-        spread.setdefault(name, {})[o] = round(found.spread, 4)
-        calls.setdefault(name, {})[o] = found.calls
+        for what, by_layer in told.items():
+            by_layer.setdefault(name, {})[o] = round(getattr(found, what), 4)
     if progress:
         progress(len(cells), len(cells), "")
     for name in offered:
         if name not in rows:
             raise UserError(f"layer {name!r}: none of its options can run on {target}; {reasons[name]}; offer narrower formats")
-    about = clock.about | {"clock": "processor time" if clock.threads == 1 else "wall", "batch": 1, "empty_call_us": empty,
-                           "spread": spread, "calls": calls}
+    about = clock.about | {"clock": "processor time" if clock.threads == 1 else "wall", "batch": 1, "empty_call_us": empty, **told}
     return Table("latency_us" if target == "cpu" else f"latency_{target}_us", "cost", rows, "us", about)
 
 

@@ -1,7 +1,8 @@
-"""How long one sample takes on this machine: warm, one call after the other, until the median stands.
+"""How long one sample takes on this machine: warm, one call after the other, in many short blocks.
 
-With one thread the clock is the processor time of this process, which waiting behind other programs does not change; with more
-threads it is the wall clock, and the machine must be quiet.
+What counts is the fastest tenth of the blocks.  On a quiet machine that is the median; on a busy one the median is the other
+programs' doing (it moved by a third where this was tried, the fastest tenth by 2 %).  With one thread the clock is the processor
+time of this process, which waiting does not change; with more it is the wall clock.
 """
 import platform
 import statistics
@@ -18,16 +19,20 @@ from ir.store import digest
 
 from .words import interface
 
-BLOCK_S = 4e-3    # of calls that are timed as one
-FEWEST = 9        # blocks
-STANDS = 0.01     # of the median: its standard error that is small enough
-LIMIT_S = 1.5     # after which the median must do
+BLOCK_S = 1e-3    # of calls that are timed as one
+FEWEST = 100      # blocks
+FASTEST = 0.1     # of the blocks
+STANDS = 0.01     # by how much the fastest blocks of both halves may differ
+LIMIT_S = 3.0     # after which that must do
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Median microseconds of a call, the middle half's width relative to it, and how many calls were made."""
+    """Microseconds of a call in the fastest tenth of blocks and in the median one, the middle half's width relative to the
+    median, and how many calls were made.
+    """
     us: float
+    median_us: float
     spread: float
     calls: int
 
@@ -35,28 +40,29 @@ class Timing:
 
 
 def steady(calls: Callable[[int], None], threads: int = 1) -> Timing:
-    """The time of one call, where calls(n) makes n of them; blocks of calls are timed until the median stands."""
+    """The time of one call, where calls(n) makes n of them; blocks of calls are timed until the fastest tenth stands."""
     clock = time.process_time if threads == 1 else time.perf_counter
     calls(2)  # what is done once, when first asked
-    n, took = 1, 0.0
-    while took < BLOCK_S:  # also the warm-up
+    n = 1
+    while _seconds(calls, n, clock) < BLOCK_S:  # also the warm-up
         n *= 2
-        took = _seconds(calls, n, clock)
     seen: list[float] = []
     deadline = time.monotonic() + LIMIT_S
     while len(seen) < FEWEST or not stands(seen) and time.monotonic() < deadline:
-        seen.append(_seconds(calls, n, clock) / n * 1e6)
-    return Timing(statistics.median(seen), _width(seen), n * len(seen))
+        seen.extend(_seconds(calls, n, clock) / n * 1e6 for _ in range(FEWEST // 4))
+    low, median, high = statistics.quantiles(seen, n=4)
+    return Timing(fastest(seen), median, (high - low) / median, n * len(seen))
+
+
+def fastest(seen: list[float]) -> float:
+    """The time that a tenth of the blocks does not exceed."""
+    return float(np.quantile(seen, FASTEST))
 
 
 def stands(seen: list[float]) -> bool:
-    """Whether the standard error of the median, as the middle half tells it, is below STANDS."""
-    return _width(seen) / len(seen) ** 0.5 < STANDS
-
-
-def _width(seen: list[float]) -> float:
-    low, _, high = statistics.quantiles(seen, n=4)
-    return (high - low) / max(statistics.median(seen), 1e-9)
+    """Whether the first half of the blocks and the second tell the same."""
+    early, late = fastest(seen[:len(seen) // 2]), fastest(seen[len(seen) // 2:])
+    return abs(early - late) <= STANDS * min(early, late)
 
 
 def _seconds(calls: Callable[[int], None], n: int, clock) -> float:
@@ -95,7 +101,7 @@ class Tvm:
 
         @cache
         def evaluator(n: int):  # it makes one call more than it is asked for
-            return model.machine.time_evaluator("main", cpu, number=n - 1, repeat=1)
+            return model.machine.time_evaluator("main", cpu, number=n - 1, repeat=1) if n > 1 else model.machine["main"]
         return lambda n: evaluator(n)(*x)
 
 

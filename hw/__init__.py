@@ -2,7 +2,7 @@
 from .cost import graph_costs, total
 from .flow import Folding, legal
 from .fold import fold
-from .measure import additive_error, measure
+from .measure import additive_error, fit_fixed, measure
 from .schedule import cycles, interval
 from .synth import synth_design
 from .tables import layer_costs

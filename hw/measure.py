@@ -82,6 +82,17 @@ def whole(g: Graph, folding: Folding, target: Target | str | None = None, cache:
         return _synthesized((design.folder / f"{TOP}.sv").read_text(), net, TOP, t, tool_version(), Kept(KIND, cache), True)[0]
 
 
+def fit_fixed(tables: Mapping[str, Table], g: Graph, options: Mapping[str, str], folding: Folding,
+              target: Target | str | None = None, cache: Path | str | None = None) -> None:
+    """Sets each table's `fixed` to what the whole design of `g`, {layer: option}, takes beyond its layers; never below 0.
+
+    Sums, pools, buffers, lane converters and the AXI-Streams are in it, and what synthesis shares among layers is taken off.
+    """
+    used = whole(g, folding, target, cache)
+    for r in RESOURCES:
+        tables[r].fixed = max(0.0, used[r] - sum(tables[r].rows[k][str(o)] for k, o in options.items()))
+
+
 def additive_error(tables: Mapping[str, Table], g: Graph, options: Mapping[str, str], folding: Folding,
                    target: Target | str | None = None, cache: Path | str | None = None) -> dict[str, dict[str, float]]:
     """resource -> {"predicted", "measured", "relative"}: the tables' sums for {layer: option} and what is fixed, and the design.

@@ -14,8 +14,9 @@ def measured_costs(net, targets, menus: Mapping[str, Iterable[str]], calibration
 
     "latency_us" for the cpu, "latency_onnx_us" for onnx; "lut", "ff", "dsp", "bram" and "cycles" for an FPGA, at the pace
     `goal_cycles`, with at most `limit` new runs of Yosys, the rest fitted.  With a calibration, what a network needs beside its
-    layers counts as `fixed`, and about["additive_error"] compares the sum for a mixed plan with the whole network (on an FPGA
-    only with `check`: it synthesizes a whole design).  cache: folder of finished measurements (None: the user's).
+    layers counts as `fixed`, measured on a uniform plan, and about["additive_error"] compares the sum for a mixed plan with the
+    whole network.  An FPGA takes two whole designs for it: without `check`, `fixed` is the cost model's and no error is told.
+    cache: folder of finished measurements (None: the user's).
     UserError: a layer with no option that the target can run, a missing tool.
     """
     import quant
@@ -59,12 +60,19 @@ def resources(net, layers, t: Target, menus, calibration, goal_cycles, cache, pr
         beside_layers(net, calibration, fitted, t)
     tables = hw.measure(layers, offered, t, fitted=fitted, limit=limit, cache=cache, progress=progress)
     if calibration is not None and check:
-        mixed = rotated(tables["lut"])
-        graph = lowered(net, mixed, calibration)
-        folding = hw.fold(graph, t, max_cycles=tables["lut"].about["cycles"], max_lut=float("inf"))
-        for r, error in hw.additive_error(tables, graph, mixed, folding, t, cache).items():
-            tables[r].about["additive_error"] = {"checked on": mixed, **error}
+        plain, mixed = uniform(tables["lut"]), rotated(tables["lut"])
+        hw.fit_fixed(tables, *design(net, plain, calibration, t, tables["lut"].about["cycles"]), t, cache)
+        found = hw.additive_error(tables, *design(net, mixed, calibration, t, tables["lut"].about["cycles"]), t, cache)
+        for r, error in found.items():
+            tables[r].about["additive_error"] = {"fitted to": plain, "checked on": mixed, **error}
     return tables
+
+
+def design(net, options: Mapping[str, str], calibration, t: Target, cycles: int) -> tuple[Graph, Mapping[str, str], dict]:
+    """(graph, {layer: option}, folding at this pace) of a plan's design, however many LUTs it takes."""
+    import hw
+    graph = lowered(net, options, calibration)
+    return graph, options, hw.fold(graph, t, max_cycles=cycles, max_lut=float("inf"))
 
 
 def uniform(table: Table) -> dict[str, str]:

@@ -9,6 +9,8 @@ from hw.emit import core
 from hw.verilog import library
 from ir import Dense, Layer, Option, Requant, Reshape, UserError
 from ir.example import example
+from qsearch.backends import target
+from qsearch.hardware import measured_costs
 
 CONV = Layer("conv", "conv", 8, 4, 1, (3, 3), (1, 1), (8, 8), (8, 8))
 DENSE = Layer("fc", "linear", 6, 512)
@@ -107,16 +109,32 @@ def test_a_broken_tool_is_told_and_nothing_is_kept(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_costs_of_a_net_start_from_the_fit(tmp_path):
+def small() -> tuple:
+    """A small residual net, untrained, and its ranges."""
     import torch
 
     import quant
-    from qsearch.backends import target
-    from qsearch.hardware import measured_costs
     from tests.small import SmallNet
     torch.manual_seed(0)
     x = torch.rand(16, 1, 8, 8)
     net = quant.load_model(SmallNet().eval(), example=x[:2])
-    tables = measured_costs(net, [target("ecp5-25k")], dict.fromkeys(net.layers, OPTIONS), quant.calibrate(net, x), 5000, tmp_path, limit=0)
+    return net, quant.calibrate(net, x)
+
+
+def test_costs_of_a_net_start_from_the_fit(tmp_path):
+    net, calibration = small()
+    tables = measured_costs(net, [target("ecp5-25k")], dict.fromkeys(net.layers, OPTIONS), calibration, 5000, tmp_path, limit=0)
     assert list(tables) == ["lut", "ff", "dsp", "bram", "cycles"] and tables["lut"].fixed > 0
     assert all(t.about["model"] == net.hash and t.about["yosys"] for t in tables.values())
+
+
+@pytest.mark.slow
+def test_a_checked_net_is_the_sum_of_its_layers_and_what_is_fixed(tmp_path):
+    """One option only, so the plan that `fixed` was fitted to is the one that is checked, and one design is synthesized for both."""
+    net, calibration = small()
+    tables = measured_costs(net, [target("ecp5-25k")], dict.fromkeys(net.layers, ["ternary/uint8"]), calibration, 5000, tmp_path, check=True)
+    assert len(list(tmp_path.iterdir())) == len(net.layers) + 1
+    for r in ("lut", "ff", "dsp", "bram"):
+        found = tables[r].about["additive_error"]
+        assert found["relative"] == 0 and found["measured"] == sum(row["ternary/uint8"] for row in tables[r].rows.values()) + tables[r].fixed
+    assert tables["lut"].fixed > 100 and tables["lut"].about["measured"].keys() == set(net.layers)

@@ -18,8 +18,9 @@ OPTION = "int4/uint8"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """A rough median will do here."""
+    """A rough number will do here."""
     monkeypatch.setattr(timing, "LIMIT_S", 0.1)
+    monkeypatch.setattr(timing, "FEWEST", 20)
 
 
 def table(names, options, cache, target="cpu", **more):
@@ -34,7 +35,7 @@ def test_every_kind_of_layer_takes_time_and_a_larger_one_more(tmp_path, target):
     assert all(v > 0 for row in t.rows.values() for v in row.values())
     assert CONV.macs > 100 * TINY.macs and t.rows["conv"][OPTION] > 5 * t.rows["tiny"][OPTION]
     assert {"cpu", "isa", "versions", "threads", "clock", "batch", "empty_call_us"} <= t.about.keys()
-    assert t.about["spread"].keys() == t.about["calls"].keys() == LAYERS.keys() and t.about["empty_call_us"] > 0
+    assert t.about["spread"].keys() == t.about["median_us"].keys() == t.about["calls"].keys() == LAYERS.keys() and t.about["empty_call_us"] > 0
 
 
 def test_a_second_call_compiles_nothing(tmp_path, monkeypatch):
@@ -130,7 +131,8 @@ def test_steady_knows_work():
     def busy(k): return lambda n: sum(i for _ in range(n) for i in range(k))
     short, long = timing.steady(busy(200)), timing.steady(busy(4000))
     assert 8 < long.us / short.us < 50 and short.calls > long.calls
-    assert timing.stands([1.0] * 9) and not timing.stands([1.0, 2.0] * 9)
+    assert timing.stands([1.0, 3.0] * 40) and not timing.stands([1.0] * 40 + [1.1] * 40)
+    assert short.us <= short.median_us and timing.fastest([1.0] * 20 + [5.0] * 80) == 1
 
 
 def test_kept_results(tmp_path, monkeypatch):
