@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 from ir import Table, UserError
 from search import Pairs, allocate, quadratic
 from search.budgets import total, within
+from search.objectives import objectives
 
 OPTIONS = ("int2/uint8", "int4/uint8", "int8/uint8")
 
@@ -96,7 +97,7 @@ def test_the_relaxation_is_tighter_than_mccormick():
     weak = linprog(np.r_[np.zeros(4 * k), [q[*edges[e], i, j] for e, i, j in cells]], rows, np.ones(len(cells)),
                    np.kron(np.eye(4), np.ones(k)) @ np.eye(4 * k, rows.shape[1]), np.ones(4), bounds=(0, 1)).fun
     s = quadratic.Space({(n,): list(OPTIONS) for n in names})
-    own = quadratic.coupling(s, pairs, [type("Goal", (), {"name": "kl", "scale": 1.0})])
+    own = quadratic.coupling(s, pairs, objectives(damage))
     part = quadratic.Columns(s.group, np.zeros(12), np.zeros((12, 0)))
     p, ruler = quadratic._programme(own, np.zeros(12), part, np.zeros(0))
     from scipy.sparse import coo_array
@@ -113,9 +114,8 @@ def test_a_plan_and_its_gap_when_time_runs_out():
 def test_exchanges_reach_a_local_best():
     """No exchange of one option or two, within the budgets, lowers the damage of what `descend` gives."""
     damage, costs, pairs = instance(7, layers=6)
-    goals = [type("Goal", (), {"name": "kl", "scale": 1.0})]
     s = quadratic.Space({(k,): list(OPTIONS) for k in damage.rows})
-    own, goal = quadratic.coupling(s, pairs, goals), s.sums(damage.rows)
+    own, goal = quadratic.coupling(s, pairs, objectives(damage)), s.sums(damage.rows)
     excess, room = s.sums(costs["lut"].rows)[:, None], np.array([35.0])
     start = np.array([p + int(np.argmin(part)) for p, part in zip(s.starts, np.split(excess[:, 0], s.starts[1:]))])
     best = quadratic.descend(own, goal, excess, room, start)
