@@ -127,6 +127,30 @@ def test_a_captured_net_is_conserved_too():
         assert all((v - 1).abs().max() < 1e-9 for v in relevance(net, torch.randn(3, 3, 6, 6), rule=rule).cuts().values())
 
 
+def test_a_captured_decoder_is_conserved_too():
+    """Fused causal attention, LayerNorm, RMSNorm and a gated MLP, as capture takes them apart."""
+    class Decoder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.norm1, self.norm2 = torch.nn.Embedding(11, 12), torch.nn.LayerNorm(12), torch.nn.RMSNorm(12)
+            self.qkv, self.proj, self.head = torch.nn.Linear(12, 36), torch.nn.Linear(12, 12), torch.nn.Linear(12, 11)
+            self.gate, self.up, self.down = torch.nn.Linear(12, 20), torch.nn.Linear(12, 20), torch.nn.Linear(20, 12)
+
+        def forward(self, x):
+            x = self.embed(x)
+            q, k, v = self.qkv(self.norm1(x)).reshape(-1, 5, 3, 2, 6).permute(2, 0, 3, 1, 4).unbind(0)
+            y = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            x = x + self.proj(y.transpose(1, 2).reshape(-1, 5, 12))
+            n = self.norm2(x)
+            return self.head(x + self.down(torch.nn.functional.silu(self.gate(n)) * self.up(n)))
+
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 11, (3, 5))
+    net = quant.capture(Decoder().eval(), tokens)
+    for rule in LRP:
+        assert all((v - 1).abs().max() < 1e-9 for v in relevance(net, tokens, rule=rule).cuts().values())
+
+
 @pytest.mark.parametrize("model, rule", [("resnet20_cifar10", "attention"), ("vit_cifar10", "attention"), ("vit_cifar10", "attnlrp")])
 def test_real_nets_are_conserved(real_data, model, rule):
     net = quant.load_model(real_data / "onnx" / f"{model}.onnx")
