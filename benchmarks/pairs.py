@@ -17,8 +17,8 @@ import quant
 from ir import Table
 from benchmarks.real_data import cifar10
 from benchmarks.resnet20 import resnet20
-from search import METRICS, gauss_newton, measure, menu
-from search.pairs_measure import Together
+from search import gauss_newton, measure, menu, superposed_pairs
+from search.pairs_measure import whole_plan
 from search.pairs_model import surpluses
 from search.metrics import metric
 from search.metrics_output import cross_entropy
@@ -78,18 +78,14 @@ def compare(probe, unseen, options: dict, a) -> None:
     print("cells that are 0: " + ", ".join(f"{n} {z:.0%}" for n, z in zeros.items()))
     start = time.monotonic()
     plain = gauss_newton(probe, options)
-    models = {"Gauss-Newton": surpluses(plain), "matched": surpluses(plain.matched(tables["kl"]))}
+    models = {"Gauss-Newton": surpluses(plain), "matched": surpluses(plain.matched(tables["kl"])),
+              "superposed": superposed_pairs(probe, options).rows}
     least = np.linalg.eigvalsh(plain.matrix)[0] / np.trace(plain.matrix)
     print(f"{'pairs':12} {time.monotonic() - start:6.1f} s, smallest eigenvalue / trace {least:.1e}")
     of_pairs(probe, options, tables["kl"], models, rng, a.pairs)
     plans = [{k: o[rng.integers(len(o))] for k, o in options.items()} for _ in range(a.plans)]
     of_plans(probe, tables["kl"], models, plans)
-    of_metrics(unseen, tables, models["matched"], plans)
-
-
-def together(probe, options: dict) -> float:
-    """KL of several layers quantized at once."""
-    return METRICS["kl"](Together(probe, options, "kl"), next(iter(options)), "")
+    of_metrics(unseen, tables, models, plans)
 
 
 def of_pairs(probe, options: dict, damage: Table, models: dict, rng, count: int) -> None:
@@ -98,17 +94,22 @@ def of_pairs(probe, options: dict, damage: Table, models: dict, rng, count: int)
     chosen = [(a, b, options[a][rng.integers(len(options[a]))], options[b][rng.integers(len(options[b]))])
               for a, b in (every[i] for i in rng.integers(len(every), size=count))]
     alone = np.array([damage.rows[a][p] + damage.rows[b][q] for a, b, p, q in chosen])
-    true = np.array([together(probe, {a: p, b: q}) for a, b, p, q in chosen]) - alone
+    true = np.array([whole_plan(probe, "kl")({a: p, b: q}) for a, b, p, q in chosen]) - alone
     print(f"{count} random pairs: measured |surplus| / sum of both alone: median {np.median(np.abs(true) / alone):.2f}")
+    top = int(np.argmax(np.abs(true)))
+    print(f"  the largest: {' '.join(chosen[top])}: {true[top]:.3g} beyond {alone[top]:.3g} alone; foretold "
+          + ", ".join(f"{rows[chosen[top][:2]][chosen[top][2:]]:.3g} ({name})" for name, rows in models.items()))
     for name, rows in models.items():
         said = np.array([rows[a, b][p, q] for a, b, p, q in chosen])
-        print(f"  {name:13} Pearson {np.corrcoef(said, true)[0, 1]:5.2f}  Spearman {spearmanr(said, true)[0]:5.2f}  "
+        rest = np.argsort(np.abs(true))[:-1]
+        print(f"  {name:13} Pearson {np.corrcoef(said, true)[0, 1]:5.2f}, without the largest {np.corrcoef(said[rest], true[rest])[0, 1]:5.2f}  "
+              f"Spearman {spearmanr(said, true)[0]:5.2f}  "
               f"of surplus / alone: Pearson {np.corrcoef(said / alone, true / alone)[0, 1]:5.2f}  same sign {np.mean((said > 0) == (true > 0)):.0%}")
 
 
 def of_plans(probe, damage: Table, models: dict, plans: list[dict]) -> None:
     """Damage of whole plans: measured against foretold."""
-    true = np.array([together(probe, p) for p in plans])
+    true = np.array([whole_plan(probe, "kl")(p) for p in plans])
     alone = np.array([sum(damage.rows[k][o] for k, o in p.items()) for p in plans])
     said = {"alone": alone} | {f"+ {name}": alone + np.array([_pairs(rows, p) for p in plans]) for name, rows in models.items()}
     print(f"{len(plans)} random plans, KL {true.min():.3g} to {true.max():.3g}")
@@ -117,7 +118,7 @@ def of_plans(probe, damage: Table, models: dict, plans: list[dict]) -> None:
               f"Spearman {spearmanr(v, true)[0]:5.2f}  ratio foretold / true {np.median(v / true):5.2f}")
 
 
-def of_metrics(unseen, tables: dict[str, Table], pairs: dict, plans: list[dict]) -> None:
+def of_metrics(unseen, tables: dict[str, Table], models: dict, plans: list[dict]) -> None:
     """Rank correlation with what plans do to images that were not measured on."""
     exact = unseen.reference()
     runs = [np.asarray(unseen.outputs(p), np.float64) for p in plans]
@@ -127,9 +128,10 @@ def of_metrics(unseen, tables: dict[str, Table], pairs: dict, plans: list[dict])
     print(f"on {len(exact)} unseen images: cross entropy +{loss.min():.3g} to +{loss.max():.3g}; Spearman of plans with it, and with accuracy")
     for name, table in tables.items():
         v = [score(table.rows, p) for p in plans]
-        print(f"  {name:15} {spearmanr(v, loss)[0]:5.2f} {-spearmanr(v, right)[0]:5.2f}")
-    v = [score(tables["kl"].rows, p) + _pairs(pairs, p) for p in plans]
-    print(f"  {'kl + matched':15} {spearmanr(v, loss)[0]:5.2f} {-spearmanr(v, right)[0]:5.2f}")
+        print(f"  {name:17} {spearmanr(v, loss)[0]:5.2f} {-spearmanr(v, right)[0]:5.2f}")
+    for name, rows in models.items():
+        v = [score(tables["kl"].rows, p) + _pairs(rows, p) for p in plans]
+        print(f"  {'kl + ' + name:17} {spearmanr(v, loss)[0]:5.2f} {-spearmanr(v, right)[0]:5.2f}")
 
 
 def _pairs(rows: dict, plan: dict) -> float: return sum(cells[plan[a], plan[b]] for (a, b), cells in rows.items())

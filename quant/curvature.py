@@ -208,8 +208,13 @@ def run(net: Net, x: torch.Tensor, weights: dict[str, torch.Tensor], shifts: dic
             env[s.name] = compute(replace(s, weight=weights.get(s.name, s.weight)), *xs)
             taps[s.name] = xs[0], env[s.name]
         else:
-            env[s.name] = x if s.kind == "input" else compute(s, *xs) if xs else constant(s, len(x))
+            env[s.name] = x if s.kind == "input" else _smooth(s, *xs) if xs else constant(s, len(x))
     return env[net.output], taps
+
+
+def _smooth(s: Step, *xs: torch.Tensor) -> torch.Tensor:
+    """One step in a form that torch can differentiate twice: of its own hardsigmoid it cannot."""
+    return (xs[0] / 6 + 0.5).clip(0, 1) if s.attrs.get("fn") == "hardsigmoid" else compute(s, *xs)
 
 
 def outputs(net: Net, x: torch.Tensor, batch: int) -> torch.Tensor:

@@ -87,6 +87,19 @@ def _both(probe: Probe, metric: str, a: str, b: str, p: str, q: str) -> float:
     return float(v)
 
 
+def whole_plan(probe: Probe, metric: str) -> Callable[[Mapping[str, str]], float]:
+    """A function of {layer: option}: the metric of the model's output with all of these layers quantized at once.
+
+    UserError: an unknown metric, or one that looks inside a layer.
+    """
+    METRICS[metric]
+    shared = Remembering(probe)
+    def damage(options: Mapping[str, str]) -> float:
+        layer, option = next(iter(options.items()))
+        return float(METRICS[metric](Together(shared, options, metric), layer, option))
+    return damage
+
+
 class Together:
     """A probe whose outputs are those of one set of options, whatever is asked: so a metric of the output measures the whole set."""
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ir import Table, UserError
-from search import METRICS, Pairs, gauss_newton, gauss_newton_pairs, measure, measure_pairs, menu
+from search import METRICS, Pairs, gauss_newton, gauss_newton_pairs, measure, measure_pairs, menu, superposed_pairs
 from search.pairs_model import surpluses
 from test_search_measure import NumpyNet
 
@@ -99,6 +99,17 @@ def test_foretold_is_measured_where_errors_are_small_and_add_up(metric):
             assert said.rows[pair][options] == pytest.approx(v, abs=2e-3 * size)
 
 
+@pytest.mark.parametrize("metric", ["kl", "output_mse", "output_sqnr", "top1_flips"])
+def test_superposed_is_measured_where_outputs_add_up_however_far(metric):
+    net = Linear(2.0)
+    true, said = measure_pairs(net, MENU, "all", metric), superposed_pairs(net, MENU, metric=metric)
+    for pair, cells in true.rows.items():
+        assert said.rows[pair] == pytest.approx(cells, abs=1e-12)
+    near = Linear(1e-4)
+    quadratic, exact = (f(near, MENU).rows["a", "c"] for f in (gauss_newton_pairs, superposed_pairs))
+    assert quadratic == pytest.approx(exact, abs=2e-3 * max(map(abs, exact.values())))
+
+
 @pytest.mark.parametrize("probe", [Linear(1e-3), Linear(1e-3, seed=3, classes=2)])
 def test_whole_plans_are_foretold(probe):
     """Damages alone plus pairs are the damage of each whole plan, which the sum of the damages alone misses."""
@@ -152,7 +163,9 @@ def test_the_strongest_are_kept():
     (lambda: measure_pairs(NumpyNet(), LAYERS, "all", limit=11), "3 pairs of layers with all their options are 12 runs of the model, more than 11; "),
     (lambda: measure_pairs(NumpyNet(), LAYERS, "all", "mse"), "metric 'mse' looks inside one layer (it asks for local); layers together need a "
      "metric of the model's output, such as kl, task or output_mse"),
-    (lambda: gauss_newton_pairs(NumpyNet(), LAYERS, metric="top1_flips"), "pairs of metric 'top1_flips' cannot be foretold, only of kl, output_mse; "),
+    (lambda: gauss_newton_pairs(NumpyNet(), LAYERS, metric="top1_flips"),
+     "pairs of metric 'top1_flips' cannot be foretold by Gauss-Newton, only of kl, task, output_mse; "),
+    (lambda: superposed_pairs(NumpyNet(), LAYERS, metric="mse"), "metric 'mse' looks inside one layer (it asks for local); "),
     (lambda: gauss_newton_pairs(NumpyNet(), {"fc9": FEW}), "the model has no layer 'fc9' to quantize (it has fc1, fc2, out)"),
     (lambda: gauss_newton_pairs(NumpyNet(outputs=1), LAYERS), "metric 'kl' needs scores of two or more classes"),
     (lambda: gauss_newton_pairs(NumpyNet(), LAYERS, damage=Table("kl", "damage", {"fc1": dict.fromkeys(FEW, 1.0)})),
