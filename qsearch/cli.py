@@ -12,8 +12,9 @@ import typer
 from ir import UserError
 
 from . import cli_search
-from .cli_args import (Apart, Budgets, DataOption, Engine, Fix, Metrics, Model, Observer, Options, Out, Rounding, Samples, Seed, Solver,
-                       Targets, Tie, Workers, ties)
+from .cli_args import (Apart, Budgets, DataOption, Engine, Evaluations, Fix, Floor, Forbid, Gap, Group, Measured, Metrics, Model, Observer,
+                       Options, Order, Out, PairsOf, Ratio, Rounding, Samples, Searcher, Seed, Solver, Targets, Tie, TimeLimit, Tolerance,
+                       Workers, ties)
 from .data import load_data
 from .plan_view import print_plan
 from .settings import DEFAULT_OPTIONS, Settings
@@ -41,6 +42,8 @@ def demo(out: Out = Path("qsearch-demo"), seed: Seed = 0,
 @app.command()
 def run(model: Model, data: DataOption, out: Out = Path("qsearch-run"), target: Targets = ["cpu", "onnx"],  # noqa: B006
         budget: Budgets = ["bytes=25%"], metric: Metrics = ["kl", "sqnr"], options: Options = "", fix: Fix = [], tie: Tie = [],  # noqa: B006
+        forbid: Forbid = [], floor: Floor = [], group: Group = [], ratio: Ratio = [], pairs: PairsOf = "", order: Order = "weighted",  # noqa: B006
+        tolerance: Tolerance = 0.01, searcher: Searcher = "exact", evaluations: Evaluations = 250, measured: Measured = False,
         observer: Observer = "mse", rounding: Rounding = "gptq", apart: Apart = False, engine: Engine = "local", workers: Workers = 1,
         tune: Annotated[int, typer.Option(help="epochs of training under the plan")] = 0,
         lr: Annotated[float, typer.Option(help="learning rate of --tune")] = 1e-3,
@@ -48,12 +51,14 @@ def run(model: Model, data: DataOption, out: Out = Path("qsearch-run"), target: 
         check: Annotated[int, typer.Option(help="samples at most to compare on the CPU backends")] = 1000,
         simulate: Annotated[int, typer.Option(help="samples to simulate")] = 3,
         pareto: Annotated[int, typer.Option(help="points of a Pareto front over the first budget's resource")] = 0,
-        solver: Solver = "highs", seed: Seed = 0) -> None:
+        solver: Solver = "highs", time_limit: TimeLimit = 60.0, gap: Gap = 1e-4, seed: Seed = 0) -> None:
     """A model in; plan, integer graph, checked builds and a report out.  Stopped, it goes on where it was."""
     from . import flow
     s = Settings(targets=tuple(target), budgets=tuple(budget), metrics=tuple(metric), options=options or DEFAULT_OPTIONS,
                  rules=tuple(fix), ties=ties(tie), observer=observer, rounding=rounding, samples=samples, tune=tune, learning_rate=lr,
-                 check=check, simulate=simulate, pareto=pareto, solver=solver, apart=apart, engine=engine, workers=workers, seed=seed)
+                 check=check, simulate=simulate, pareto=pareto, solver=solver, apart=apart, engine=engine, workers=workers,
+                 forbid=tuple(forbid), floors=tuple(floor), groups=tuple(group), ratios=tuple(ratio), pairs=pairs, order=order,
+                 tolerance=tolerance, searcher=searcher, evaluations=evaluations, measured=measured, time_limit=time_limit, gap=gap, seed=seed)
     show_result(flow.run(model, data, out, s, screen))
 
 
@@ -146,7 +151,7 @@ def show(file: Annotated[Path, typer.Argument(help="a plan, table, graph or resu
 
 
 @app.command("list")
-def list_(what: Annotated[str, typer.Argument(help="formats, metrics, costs, targets, observers, engines or ops")]) -> None:
+def list_(what: Annotated[str, typer.Argument(help="formats, metrics, costs, targets, observers, searchers, ties, engines or ops")]) -> None:
     """What can be named on the command line."""
     from .tables import listing
     for line in listing(what):

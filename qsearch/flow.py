@@ -2,6 +2,7 @@
 
 The steps are in qsearch/steps.py; `run` chains them in a folder, so that a run that was stopped goes on where it was.
 """
+import functools
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,10 +15,13 @@ from .data import Data, load_data
 from .journal import Journal
 from .keep import canonical_rows, load_front, load_quantized, load_tables, save_front, save_plan, save_tables
 from .screen import Screen
-from .settings import Settings, budgets_of, menus, metrics_of
-from .steps import build, calibrate, capture, choose, cost, no_damage, pareto, quantize, sense
+from .planning import choose, mistyped, pareto, possible
+from .sensing import interactions, load_pairs, probe, save_pairs, sense
+from .settings import Settings, metrics_of
+from .steps import build, calibrate, capture, cost, quantize
 
 
+NO_PLAN = ("tune", "learning_rate", "check", "simulate", "engine", "workers")  # settings that no plan depends on
 FEW = 32  # calibration samples that are worth a warning
 
 
@@ -47,20 +51,24 @@ def run(model, data, out: Path | str, settings: Settings | None = None, screen: 
     journal, out = Journal(out, screen), Path(out)
     key = [net.hash, data.key, ir.store.VERSION]
     screen.say(headline(model, net, data))
-    budgets_of(s), menus(net, s), metrics_of(s)  # what is mistyped is refused before the long work
+    mistyped(net, s)  # refused before the long work
     with screen.step("calibrate"):
         calibration = calibrate(net, data, s)
-    with screen.step("costs"):
-        costs = save_tables(cost(net, targets, s, calibration), out, "cost")
-    choose(no_damage(net, s), costs, s)  # budgets that cannot be met are refused now, not after the measuring
+    with screen.step("costs") as progress:
+        costs = save_tables(cost(net, targets, s, calibration, progress), out, "cost")
+    possible(net, costs, s)  # budgets that cannot be met are refused before the measuring
 
-    sense_key = [*key, s.metrics, s.options, s.rules, s.observer, s.rounding, s.samples, s.apart, s.seed]
-    damage = journal.step("sense", f"sensitivity ({', '.join(s.metrics)})", sense_key,
-                          lambda progress: save_tables(sense(net, calibration, data, s, out / "sense.cache", progress), out, "damage"),
-                          lambda: load_tables(s.metrics, out, "damage"))
-    plan_key = [*sense_key, s.budgets, s.ties, s.solver, s.targets, s.pareto, *map(canonical_rows, costs.values())]
+    names, cache, looked = metrics_of(s), out / "sense.cache", functools.cache(lambda: probe(net, calibration, data, s))
+    sense_key = [*key, names, s.options, s.rules, s.observer, s.rounding, s.samples, s.apart, s.seed]
+    damage = journal.step("sense", f"sensitivity ({', '.join(names)})", sense_key,
+                          lambda progress: save_tables(sense(looked(), net, s, cache, progress), out, "damage"),
+                          lambda: load_tables(names, out, "damage"))
+    pairs = journal.step("pairs", f"interactions ({s.pairs})", [*sense_key, s.pairs],
+                         lambda progress: save_pairs(interactions(looked(), net, s, cache, progress), out),
+                         lambda: load_pairs(out, names[0])) if s.pairs else None
+    plan_key = [*sense_key, *(v for k, v in asdict(s).items() if k not in NO_PLAN), *map(canonical_rows, costs.values())]
     plan = journal.step("plan", "allocate bits", plan_key,
-                        lambda progress: save_plan(choose(damage, costs, s, net.hash), out / "plan.json"),
+                        lambda progress: save_plan(choose(damage, costs, s, net.hash, pairs, looked, progress, out / "search.cache"), out / "plan.json"),
                         lambda: Plan.load(out / "plan.json"))
     front = journal.step("front", "Pareto front", plan_key, lambda progress: save_front(pareto(damage, costs, s), out),
                          lambda: load_front(out)) if s.pareto else []

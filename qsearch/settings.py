@@ -1,6 +1,8 @@
 """What a user decides of a run."""
 from dataclasses import dataclass
 
+from ir import UserError
+
 DEFAULT_OPTIONS = "ternary,int2,int3,int4,int5,int6,int8/uint8"
 
 
@@ -9,10 +11,20 @@ class Settings:
     """Everything that decides the result of a run, beside the model and the data."""
     targets: tuple[str, ...] = ("cpu", "onnx")
     budgets: tuple[str, ...] = ("bytes=25%",)      # as written: "lut=20000", "bytes=25%", "wbits=4"
-    metrics: tuple[str, ...] = ("kl", "sqnr")      # the first one is what the plan minimises
+    metrics: tuple[str, ...] = ("kl", "sqnr")      # the first is what the plan minimises; or those with a weight: "kl=0.7", "task=0.3"
     options: str = DEFAULT_OPTIONS
     rules: tuple[str, ...] = ()                    # menus of their own: "first=int8/uint8", "features.*=int4,int8/uint8"
-    ties: tuple[tuple[str, ...], ...] = ()
+    forbid: tuple[str, ...] = ()                   # options that a layer may not get: "first=int2/*"
+    ties: tuple[tuple[str, ...], ...] = ()         # layers that get the same option, or the name of a tie: ("residual",)
+    floors: tuple[str, ...] = ()                   # "information=0.05": no option with more damage than this in that table
+    groups: tuple[str, ...] = ()                   # "content=ff|attn2:ssim": layers with a metric and an integer programme of their own
+    ratios: tuple[float, ...] = ()                 # how the groups share a budget; every one is tried
+    pairs: str = ""                                # interactions of layers: "predicted", or measured: "adjacent", "window:3", "top:6", "all"
+    order: str = "weighted"                        # of several metrics; or "lexicographic", within `tolerance` of the one before
+    tolerance: float = 0.01
+    searcher: str = "exact"                        # a name of search.SEARCHERS
+    evaluations: int = 250                         # plans that a searcher measures, at most
+    measured: bool = False                         # costs of the targets measured on the machine and through synthesis
     observer: str = "mse"
     rounding: str = "gptq"
     samples: int = 128                             # calibration samples that the metrics look at
@@ -25,6 +37,8 @@ class Settings:
     simulate: int = 3                              # samples on which the simulated hardware is compared
     pareto: int = 0                                # points of the front over the first budget's resource
     solver: str = "highs"
+    time_limit: float = 60.0                       # seconds for the integer programme
+    gap: float = 1e-4                              # how far above the least possible damage its plan may be proven
     seed: int = 0
 
 
@@ -34,10 +48,36 @@ def budgets_of(s: Settings) -> dict[str, float | str]:
     return dict(parse_budget(b) for b in s.budgets)
 
 
-def metrics_of(s: Settings) -> list:
-    """The metrics by name.  UserError: unknown."""
-    from search import METRICS
-    return [METRICS[m] for m in s.metrics]
+def weights_of(s: Settings) -> list[tuple[str, float]]:
+    """(metric, weight) of what the plan makes small: the metrics with a weight, in their order; else the first.  UserError: no number."""
+    parts = [m.partition("=") for m in s.metrics]
+    try:
+        weighed = [(name.strip(), float(w)) for name, equals, w in parts if equals]
+    except ValueError:
+        raise UserError(f"metrics {', '.join(s.metrics)}: a weight is a number, for example kl=0.7") from None
+    if s.order == "lexicographic" and not weighed:
+        return [(name, 1.0) for name, _, _ in parts]
+    return weighed or [(parts[0][0], 1.0)]
+
+
+def floors_of(s: Settings) -> list[tuple[str, float]]:
+    """(metric, most damage of a layer's option).  UserError: not of that form."""
+    found = []
+    for text in s.floors:
+        name, equals, most = text.partition("=")
+        try:
+            found.append((name.strip(), float(most)))
+        except ValueError:
+            raise UserError(f"floor {text!r} is not of the form metric=damage, for example information=0.05") from None
+    return found
+
+
+def metrics_of(s: Settings) -> list[str]:
+    """Names of all metrics to measure: those asked for, of floors and of groups.  UserError: unknown."""
+    from search import METRICS, parse_groups
+    names = [m.partition("=")[0].strip() for m in s.metrics] + [name for name, _ in floors_of(s)]
+    names += [g.metric for g in parse_groups(s.groups)] if s.groups else []
+    return [METRICS[n].name for n in dict.fromkeys(names)]
 
 
 def menus(net, s: Settings) -> dict[str, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from .data import Data
 from .evaluate import mismatches, score
 from .settings import Settings, budgets_of, menus
 
-FIT = 256  # samples at most that rounding is fitted to when damage is measured
+BASIC = ("bytes", "bops", "wbits", "abits")  # costs that no target is needed for
 
 
 def capture(model, data: Data):
@@ -28,19 +28,10 @@ def calibrate(net, data: Data, s: Settings):
     return quant.calibrate(net, _tensor(data.calib_x), observer=s.observer)
 
 
-def sense(net, calibration, data: Data, s: Settings, cache: Path | None, progress=None) -> dict[str, Table]:
-    """Damage tables by metric, over every layer and option; finished cells survive in `cache`."""
-    import quant
-    from search import measure
-    count = min(s.samples, -(-len(data.calib_x) // 2))  # one half to look at, the other to fit to; one image must do for both
-    seen, fitted = data.calib_x[-count:], data.calib_x[:max(1, len(data.calib_x) - count)][:FIT]
-    probe = quant.Simulation(net, calibration, _tensor(seen), rounding=s.rounding, fit=_tensor(fitted))
-    return measure(probe, list(s.metrics), menus(net, s), cache=cache, progress=progress, engine=s.engine, workers=s.workers)
+def cost(net, targets, s: Settings, calibration=None, progress=None) -> dict[str, Table]:
+    """Cost tables by resource: bytes, BOPs, bits and modelled energy always, hardware resources for an FPGA target.
 
-
-def cost(net, targets, s: Settings, calibration=None) -> dict[str, Table]:
-    """Cost tables by resource: bytes, BOPs and weight bits always, hardware resources for an FPGA target.
-
+    With settings.measured, the targets' latency and resources are measured instead of foretold by a cost model.
     With a calibration, what an FPGA design needs beside its layers (sums, pools, buffers) counts as their `fixed` cost.
     """
     import quant
@@ -48,7 +39,10 @@ def cost(net, targets, s: Settings, calibration=None) -> dict[str, Table]:
     layers, options, goal = quant.geometry(net), menus(net, s), budgets_of(s).get("cycles")
     if isinstance(goal, str):
         raise UserError(f"budget cycles={goal}: cycles are a goal for the folding, so give a number, for example cycles=50000")
-    tables = cost_tables(layers, options, about={"model": net.hash})
+    tables = cost_tables(layers, options, names=BASIC, about={"model": net.hash})
+    if s.measured:
+        from .hardware import measured_costs
+        return tables | measured_costs(net, targets, options, calibration, int(goal) if goal else None, progress=progress)
     for t in targets:
         if t.kind == "fpga":
             import hw
@@ -75,33 +69,6 @@ def beside_layers(net, calibration, hardware: dict[str, Table], t) -> None:
     for resource in ("lut", "ff", "dsp", "bram"):
         own = sum(hardware[resource].rows[name][str(o)] for name, o in plan.options.items())
         hardware[resource].fixed = max(0.0, whole[resource] - own)
-
-
-def no_damage(net, s: Settings) -> dict[str, Table]:
-    """Damage tables of zeros: a plan for them exists if any plan does."""
-    rows = {layer: dict.fromkeys(options, 0.0) for layer, options in menus(net, s).items()}
-    return {name: Table(name, "damage", rows) for name in s.metrics}
-
-
-def choose(damage: dict[str, Table], costs: dict[str, Table], s: Settings, model: str = "") -> Plan:
-    """The plan of least damage (of the first metric) within the budgets."""
-    from search import allocate
-    plan = allocate(damage[s.metrics[0]], costs, budgets_of(s), ties=s.ties, solver=s.solver)
-    plan.model, plan.target = model, ",".join(s.targets)
-    for name, table in damage.items():
-        plan.damage[name] = sum(table.rows[layer][str(o)] for layer, o in plan.options.items())
-    return plan
-
-
-def pareto(damage: dict[str, Table], costs: dict[str, Table], s: Settings) -> list[Plan]:
-    """Plans between the cheapest and the dearest in the resource of the first budget."""
-    from search import pareto as front
-    return front(damage[s.metrics[0]], costs, swept(s), points=s.pareto, budgets=budgets_of(s), ties=s.ties, solver=s.solver)
-
-
-def swept(s: Settings) -> str:
-    """The resource that a front is swept over: the first budget's."""
-    return next(iter(budgets_of(s)), "bytes")
 
 
 def quantize(net, plan: Plan, calibration, data: Data, s: Settings, out: Path, progress=None):

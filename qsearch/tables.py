@@ -72,7 +72,7 @@ def grid(t: Table) -> str:
 def listing(what: str) -> list[str]:
     """Lines that tell what there is of a kind."""
     kinds: dict[str, Callable[[], list[str]]] = {"formats": _formats, "metrics": _metrics, "costs": _costs, "targets": _targets,
-                                                 "observers": _observers, "engines": _engines, "ops": _ops}
+                                                 "observers": _observers, "searchers": _searchers, "ties": _ties, "engines": _engines, "ops": _ops}
     if what not in kinds:
         raise UserError(f"cannot list {what!r}; there are {', '.join(kinds)}")
     return kinds[what]()
@@ -112,6 +112,16 @@ def _targets() -> list[str]:
 def _observers() -> list[str]:
     from quant import OBSERVERS
     return [f"{k:12} {_first_line(v)}" for k, v in OBSERVERS.items()]
+
+
+def _searchers() -> list[str]:
+    from search import SEARCHERS
+    return [f"{k:12} {_first_line(v)}" for k, v in SEARCHERS.items()]
+
+
+def _ties() -> list[str]:
+    from quant import TIES
+    return [f"{k:12} {_first_line(v)}" for k, v in TIES.items()]
 
 
 def _engines() -> list[str]:

@@ -98,6 +98,14 @@ class Floor:
     menus: dict[str, tuple[str, ...]]
     missed: dict[str, tuple[str, float]]
 
+    @classmethod
+    def of(cls, table: Table, most: float) -> "Floor":
+        """The floor that a damage table sets: options of at most this damage; a layer without any keeps its best one."""
+        if not most >= 0:
+            raise UserError(f"a floor of {table.name} <= {most:g}; give a damage of 0 or more")
+        menus = {k: tuple(o for o, v in row.items() if v <= most) or (min(row, key=row.__getitem__),) for k, row in table.rows.items()}
+        return cls(menus, {k: (menu[0], table.rows[k][menu[0]]) for k, menu in menus.items() if table.rows[k][menu[0]] > most})
+
     def under(self, table: Table) -> Table:
         """A damage table with these options only: what an allocator is given, so that no plan falls below the floor."""
         if unknown := [k for k in table.rows if k not in self.menus]:

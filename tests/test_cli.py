@@ -66,7 +66,7 @@ def test_plans_of_a_front_cost_more_and_damage_less(qsearch, folder):
 
 
 @pytest.mark.parametrize("what,holds", [("formats", "ternary"), ("metrics", "kl"), ("costs", "bops"), ("targets", "ecp5-85k"),
-                                        ("observers", "percentile"), ("engines", "ray"), ("ops", "requant")])
+                                        ("observers", "percentile"), ("engines", "ray"), ("searchers", "exact"), ("ties", "residual"), ("ops", "requant")])
 def test_list(qsearch, what, holds):
     code, out, _ = qsearch("list", what)
     assert code == 0 and holds in out
@@ -90,7 +90,7 @@ def test_list(qsearch, what, holds):
     (["run", "tests.small:no_model", "-d", DATA], "no_model"),
     (["show", "none.json"], "error: none.json: no such file"),
     (["plan", "none.table.json"], "error: none.table.json: no such file; expected a qsearch table"),
-    (["list", "dreams"], "error: cannot list 'dreams'; there are formats, metrics, costs, targets, observers, engines, ops"),
+    (["list", "dreams"], "error: cannot list 'dreams'; there are formats, metrics, costs, targets, observers, searchers, ties, engines, ops"),
     (["compile", "none", "-t", "cpu"], "no such file"),
 ])
 def test_one_line_and_exit_code_1(qsearch, args, line, tmp_path):

@@ -2,8 +2,8 @@
 import numpy as np
 import pytest
 
-from ir import FORMATS, UserError
-from search import METRICS, allocate, divergence, floor, measure, menu, smallest_fixed_point, smallest_lossless
+from ir import FORMATS, Table, UserError
+from search import METRICS, Floor, allocate, divergence, floor, measure, menu, smallest_fixed_point, smallest_lossless
 from test_search_measure import NumpyNet
 
 MENU = menu("int3,int4,int6,int8,int10/uint4,uint8,uint16")
@@ -129,3 +129,11 @@ def test_undefined_values_are_named():
     net.weights["fc2"][0, 0] = np.inf
     with pytest.raises(UserError, match="^layer 'fc2' with 'int3/uint4': weights or inputs are infinite or undefined; mend the model or the data$"):
         floor(net, {"fc2": MENU})
+
+
+def test_a_floor_of_any_table():
+    table = Table("information", "damage", {"a": {"int2/uint8": .5, "int8/uint8": .01}, "b": {"int2/uint8": .9, "int8/uint8": .3}})
+    found = Floor.of(table, .1)
+    assert found.menus == {"a": ("int8/uint8",), "b": ("int8/uint8",)} and found.missed == {"b": ("int8/uint8", .3)}
+    with pytest.raises(UserError, match=r"^a floor of information <= -1; give a damage of 0 or more$"):
+        Floor.of(table, -1)

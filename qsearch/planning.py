@@ -1,0 +1,142 @@
+"""From tables to a plan: which damage is made small, under which floors, by which searcher."""
+from collections.abc import Callable
+from pathlib import Path
+
+from ir import Plan, Table, UserError
+from search import ENGINES, SEARCHERS, Pairs
+
+from .sensing import ties_of
+from .settings import Settings, budgets_of, floors_of, menus, metrics_of, weights_of
+
+EXACT = "exact"
+
+
+def mistyped(net, s: Settings) -> None:
+    """UserError: a setting of the search that means nothing."""
+    budgets_of(s), menus(net, s), metrics_of(s), weights_of(s), forbidden(s), SEARCHERS[s.searcher], ENGINES[s.engine]
+
+
+def possible(net, costs: dict[str, Table], s: Settings) -> None:
+    """UserError: no plan keeps the budgets and the rules, whatever the damage."""
+    from search import allocate
+    nothing = {"nothing": Table("nothing", "damage", {layer: dict.fromkeys(o, 0.0) for layer, o in menus(net, s).items()}, about={"ties": ties_of(net)})}
+    allocate(nothing["nothing"], costs, budgets_of(s), **rules(nothing, s))
+
+
+def choose(damage: dict[str, Table], costs: dict[str, Table], s: Settings, model: str = "", pairs: Pairs | None = None,
+           look: Callable | None = None, progress=None, cache: Path | None = None) -> Plan:
+    """The plan of least damage within the budgets.
+
+    Of all tables: by the integer programme (with `pairs`, if given), by another searcher, or group by group with a final choice
+    that is measured; the latter two look at the model through look(), a probe.
+    """
+    if s.groups:
+        plan = by_groups(damage, costs, s, look, progress)
+    elif s.searcher != EXACT:
+        plan = searched(damage, costs, s, look, progress, cache)
+    else:
+        from search import allocate
+        plan = allocate(objective(damage, s), costs, budgets_of(s), pairs=pairs, order=s.order, tolerance=s.tolerance, **rules(damage, s))
+    plan.model, plan.target = model or plan.model, ",".join(s.targets)
+    for name, table in damage.items():
+        if all(str(o) in table.rows.get(layer, ()) for layer, o in plan.options.items()):
+            plan.damage.setdefault(name, sum(table.rows[layer][str(o)] for layer, o in plan.options.items()))
+    return plan
+
+
+def pareto(damage: dict[str, Table], costs: dict[str, Table], s: Settings) -> list[Plan]:
+    """Plans between the cheapest and the dearest in the resource of the first budget."""
+    from search import pareto as front
+    return front(objective(damage, s), costs, swept(s), points=s.pareto, budgets=budgets_of(s), **rules(damage, s))
+
+
+def swept(s: Settings) -> str:
+    """The resource that a front is swept over: the first budget's."""
+    return next(iter(budgets_of(s)), "bytes")
+
+
+def rules(damage: dict[str, Table], s: Settings) -> dict:
+    """What the integer programme keeps to."""
+    return {"ties": tied(damage, s), "forbid": forbidden(s), "solver": s.solver, "time_limit": s.time_limit, "gap": s.gap}
+
+
+def tied(damage: dict[str, Table], s: Settings) -> list[tuple[str, ...]]:
+    """Ties with their names replaced by the layers that the model has for them."""
+    known = next((t.about["ties"] for t in damage.values() if "ties" in t.about), {})
+    found: list[tuple[str, ...]] = []
+    for tie in s.ties:
+        if len(tie) > 1:
+            found.append(tie)
+        elif not known.get(tie[0]):
+            raise UserError(f"tie {tie[0]!r}: this model has no such layers (it has ties {', '.join(k for k, v in known.items() if v) or 'of no kind'}); "
+                            "name layers, for example a,b")
+        else:
+            found += [tuple(t) for t in known[tie[0]]]
+    return found
+
+
+def forbidden(s: Settings) -> dict[str, tuple[str, ...]]:
+    """{layer or pattern: option patterns}.  UserError: not of that form."""
+    found: dict[str, tuple[str, ...]] = {}
+    for text in s.forbid:
+        layer, equals, options = text.partition("=")
+        if not equals or not layer.strip() or not options.strip():
+            raise UserError(f"--forbid {text!r} is not of the form layer=options, for example first=int2/uint8,int3/uint8")
+        found[layer.strip()] = found.get(layer.strip(), ()) + tuple(o.strip() for o in options.split(","))
+    return found
+
+
+def objective(damage: dict[str, Table], s: Settings) -> Table | list[tuple[Table, float]]:
+    """The first metric's table, or the weighed ones, with the options above each floor only."""
+    weighed = [(floored(named(damage, name), damage, s), w) for name, w in weights_of(s)]
+    return weighed if len(weighed) > 1 else weighed[0][0]
+
+
+def floored(table: Table, damage: dict[str, Table], s: Settings) -> Table:
+    """A table without the options that a floor rules out: those whose damage in the floor's own table is too large."""
+    from search import Floor
+    for name, most in floors_of(s):
+        table = Floor.of(named(damage, name), most).under(table)
+    return table
+
+
+def named(damage: dict[str, Table], name: str) -> Table:
+    if name not in damage:
+        raise UserError(f"no damage table {name!r} was given (there are {', '.join(damage)}); make it with `qsearch sense --metric {name}`")
+    return damage[name]
+
+
+def by_groups(damage: dict[str, Table], costs: dict[str, Table], s: Settings, look, progress) -> Plan:
+    """Each group's own programme, a sweep over how they share the budgets, and a final choice measured on the model's output."""
+    from dataclasses import replace
+    from search import decoupled, groups, output_error
+    probe = looked(look, "--group")
+    layers = list(next(iter(damage.values())).rows)
+    tables = {g.name: replace(floored(named(damage, g.metric), damage, s), rows={k: damage[g.metric].rows[k] for k in g.layers})
+              for g in groups(layers, s.groups).values()}
+    found = decoupled(tables, costs, budgets_of(s), output_error(probe), ratios=s.ratios or None, ties=tied(damage, s), progress=progress,
+                      solver=s.solver)
+    return found.plan()
+
+
+def searched(damage: dict[str, Table], costs: dict[str, Table], s: Settings, look, progress, cache) -> Plan:
+    """Another searcher: `greedy` on the tables; `evolve` on the model itself, the first metric measured for each whole plan."""
+    from search import find, whole_plan
+    goal = objective(damage, s)
+    tables = goal if isinstance(goal, list) else [(goal, 1.0)]
+    options = {k: tuple(row) for k, row in tables[0][0].rows.items()}
+    how = {"ties": tied(damage, s), "seed": s.seed, "progress": progress}
+    if s.forbid:
+        raise UserError(f"--forbid goes with the searcher {EXACT!r} only; leave the options out of --options or --fix")
+    if s.searcher == "greedy":
+        return find("greedy", options, goal, costs, budgets_of(s), **how)
+    probe = looked(look, f"--searcher {s.searcher}")
+    return find(s.searcher, options, whole_plan(probe, metrics_of(s)[0]), costs, budgets_of(s), evaluations=s.evaluations,
+                prior=tables[0][0], cache=cache, key=probe.key, **how)
+
+
+def looked(look: Callable | None, what: str):
+    """The probe.  UserError: there is no model to look at."""
+    if look is None:
+        raise UserError(f"{what} measures whole plans on the model; give --model and --data")
+    return look()
