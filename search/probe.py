@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Probe(Protocol):
-    """A model with probe samples: it runs with any of its layers quantized, without labels."""
+    """A model with probe samples: it runs with any of its layers quantized; labels are only for those who ask."""
     layers: tuple[str, ...]  # what can be quantized, in the order of the data flow
     key: str                 # hash of model, samples and calibration settings: equal keys mean equal answers
     model: str               # hash of the float model, which tables and plans are tied to
