@@ -43,7 +43,7 @@ def tune(q: QuantNet, x, y=None, epochs: int = 3, lr: float = 1e-4, mode: str = 
         order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(x)))
         total = 0.0
         for i, at in enumerate(order.split(batch)):
-            loss = _loss(q(x[at]), None if labels is None else labels[at], teacher, x[at])
+            loss = loss_of(q(x[at]), None if labels is None else labels[at], teacher, x[at])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -72,7 +72,8 @@ def diverged(q: QuantNet) -> bool:
     return not all(bool(p.isfinite().all()) for p in q.parameters()) or any(bool((p.abs() > 40).any()) for p in scales)
 
 
-def _loss(out: torch.Tensor, labels, teacher, x: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:
+def loss_of(out: torch.Tensor, labels, teacher, x: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:
+    """Cross-entropy with labels, joined by a teacher's softened outputs; without labels the teacher's outputs are learned."""
     if labels is None:
         with torch.no_grad():
             want = teacher(x)

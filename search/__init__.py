@@ -4,6 +4,8 @@ from .budgets import parse_budget
 from .costs import COSTS, cost_tables
 from .decoupled import decoupled, measure_groups, output_error
 from .engines import ENGINES
+from .evolve import evolve
+from .fliqs import fliqs
 from .greedy import greedy
 from .groups import groups, parse_groups
 from .information import Floor, divergence, floor, smallest_fixed_point, smallest_lossless
