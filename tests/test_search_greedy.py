@@ -153,7 +153,7 @@ MENUS, DAMAGE, COSTS = instance(0, 3)
 
 
 @pytest.mark.parametrize("objective, how, text", [
-    (DAMAGE, {"searcher": "greedi"}, "unknown searcher 'greedi'; did you mean 'greedy'? (known: exact, greedy"),
+    (DAMAGE, {"searcher": "greedi"}, "unknown searcher 'greedi'; did you mean 'greedy'? (known: exact, evolve, fliqs, greedy)"),
     (DAMAGE, {"direction": "left"}, "unknown direction 'left' of the greedy search (known: up, down, both)"),
     (DAMAGE, {"evaluations": 0}, "0 evaluations; allow at least one"),
     (DAMAGE, {"budgets": {"bytes": 5}}, "no plan fits bytes<=5: the smallest possible is bytes="),
