@@ -30,6 +30,7 @@ def choose(damage: dict[str, Table], costs: dict[str, Table], s: Settings, model
     Of all tables: by the integer programme (with `pairs`, if given), by another searcher, or group by group with a final choice
     that is measured; the latter two look at the model through look(), a probe.
     """
+    SEARCHERS[s.searcher]  # a name that means nothing is refused before all else
     if s.groups:
         plan = by_groups(damage, costs, s, look, progress)
     elif s.searcher != EXACT:

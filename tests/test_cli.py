@@ -130,3 +130,29 @@ def test_the_small_model_learned_something():
     d = small.data()
     with torch.no_grad():
         assert (small.net()(torch.from_numpy(d["x"])).argmax(1).numpy() == d["y"]).mean() > .8
+
+
+@pytest.mark.slow
+def test_the_search_from_the_command_line(qsearch, folder):
+    tables, out = folder / "deep", folder / "deep.plan.json"
+    code, _, err = qsearch("sense", MODEL, "-d", DATA, "-o", tables, "--options", "int2,int4,int8/uint8,uint4", "--samples", 32, "--apart",
+                           "-m", "kl", "-m", "task", "-m", "information", "--pairs", "predicted", "--workers", 2)
+    assert code == 0, err
+    assert qsearch("cost", MODEL, "-d", DATA, "-o", tables, "--options", "int2,int4,int8/uint8,uint4")[0] == 0
+    budget = ["-b", "wbits=4", "-b", "abits=6", "-o", out]
+    for more in (["-m", "kl=0.7", "-m", "task=0.3"], ["-m", "kl", "-m", "task", "--order", "lexicographic"], ["-m", "kl", "--searcher", "greedy"],
+                 ["-m", "kl", "--pairs", tables / "pairs.kl.json"], ["-m", "kl", "--tie", "residual", "--forbid", "first=int2/*"],
+                 ["-m", "kl", "--floor", "information=20"],
+                 ["--group", "front=conv|mix:kl", "--group", "rest=*:task", "--ratio", 0.8, "--ratio", 1.2, "--model", MODEL, "-d", DATA],
+                 ["-m", "kl", "--searcher", "evolve", "--evaluations", 60, "--model", MODEL, "-d", DATA]):
+        code, printed, err = qsearch("plan", tables, *budget, *more)
+        assert code == 0 and "total" in printed and "budget wbits" in printed, (more, err)
+    for more, line in ((["--searcher", "evolve"], "error: --searcher evolve measures whole plans on the model; give --model and --data"),
+                       (["--group", "a=nosuch:kl", "--group", "b=*:kl", "--model", MODEL, "-d", DATA], "nosuch"),
+                       (["--tie", "qkv"], "error: tie 'qkv': this model has no such layers (it has ties residual); name layers, for example a,b"),
+                       (["-m", "hawq"], "error: no damage table 'hawq' was given (there are information, kl, task)"),
+                       (["--floor", "information"], "error: floor 'information' is not of the form metric=damage, for example information=0.05"),
+                       (["-b", "wbits=4MB"], "MB"), (["--searcher", "luck"], "error: unknown searcher 'luck'"),
+                       (["--forbid", "conv"], "error: --forbid 'conv' is not of the form layer=options")):
+        code, _, err = qsearch("plan", tables, *budget, *more)
+        assert code == 1 and line in err and len(err.splitlines()) == 1, (more, err)
