@@ -96,7 +96,7 @@ def plain_attention(model: nn.Module):
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         for m in model.modules():
-            if type(m) is nn.MultiheadAttention and m.batch_first and m.bias_k is None and not m.add_zero_attn:
+            if type(m) is nn.MultiheadAttention and m.bias_k is None and not m.add_zero_attn:
                 m.forward = MethodType(multihead, m)
                 changed.append(m)
         yield
@@ -108,10 +108,13 @@ def plain_attention(model: nn.Module):
 
 def multihead(self: nn.MultiheadAttention, query, key, value, key_padding_mask=None, need_weights=True, attn_mask=None,
               average_attn_weights=True, is_causal=False):
-    """nn.MultiheadAttention.forward for batch_first inputs (N, tokens, channels); masks of heads and paddings go to torch's own."""
+    """nn.MultiheadAttention.forward for batches of tokens; masks for each head and for paddings are left to torch's own."""
     if query.dim() != 3 or key_padding_mask is not None or attn_mask is not None and attn_mask.dim() == 3:
         return nn.MultiheadAttention.forward(self, query, key, value, key_padding_mask, need_weights, attn_mask,
                                              average_attn_weights, is_causal)
+    if not self.batch_first:  # (tokens, N, channels): there and back again
+        turned = {id(x): x.transpose(0, 1) for x in (query, key, value)}
+        query, key, value = (turned[id(x)] for x in (query, key, value))
     if self._qkv_same_embed_dim and query is key is value:
         parts = F.linear(query, self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
     else:
@@ -128,4 +131,5 @@ def multihead(self: nn.MultiheadAttention, query, key, value, key_padding_mask=N
         weights = scores.softmax(-1)
         y = weights @ v
         weights = weights.mean(1) if average_attn_weights else weights
-    return self.out_proj(y.transpose(1, 2).flatten(2)), weights
+    y = self.out_proj(y.transpose(1, 2).flatten(2))
+    return y if self.batch_first else y.transpose(0, 1), weights

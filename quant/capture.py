@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from ir import UserError
 
 from . import aten_attention, aten_layers, aten_math, aten_norms, aten_pools, aten_shapes  # noqa: F401  (they register their rules)
-from .builder import RULES, Builder, Moved, batch_axis, key, op, where
+from .builder import RULES, Builder, Moved, at_axis, batch_axis, key, op, where
 from .export import export, functional
 from .fold import fold
 from .net import Net, Step, fingerprint
@@ -19,6 +20,9 @@ INTEGERS_OK = {"embedding", "view", "reshape", "flatten", "squeeze", "unsqueeze"
 
 MOVES = {"permute", "transpose", "t", "numpy_T", "movedim", "swapaxes", "select", "split", "split_with_sizes", "chunk", "unbind", "clone",
          "contiguous", "detach", "alias"}  # what works whichever axis the batch is
+LAST = {"linear", "layer_norm"}  # what works on the last axis only, its constants too
+EACH = {"relu", "gelu", "silu", "sigmoid", "tanh", "hardswish", "add", "sub", "mul", "div", "neg", "dropout", "to", "_to_copy",
+        "type_as", "float"}  # what works on each element
 SIZED = {"expand", "expand_as", "repeat", "zeros", "ones", "new_zeros", "new_ones", "view", "reshape", "unsqueeze", "squeeze", "slice",
          "select", "permute", "transpose", "clone", "cat"}  # on constants, a size of the batch shows in their shape alone
 
@@ -111,16 +115,36 @@ def value(b: Builder, node: torch.fx.Node, values: dict):
     kinds = [n.meta["val"] for n in steps if isinstance(n.meta["val"], torch.Tensor)]
     if kind not in INTEGERS_OK and not all(t.is_floating_point() for t in kinds):
         b.refuse(f"works on {kinds[0].dtype} values; only floats (and embeddings of integers)")
-    if kind not in MOVES and any(isinstance(v, Moved) for n in steps for v in torch.utils._pytree.tree_leaves(values[n.name])):
-        b.refuse("works on a value whose batch axis was moved; it must stay the first, or come back")
-    result = RULES[kind](b, arguments(node.target._schema, args, kwargs))
+    if kind not in MOVES and any(isinstance(v, Moved) for n in steps for v in tree_leaves(values[n.name])):
+        result = elsewhere(b, kind, node, args, kwargs)
+    else:
+        result = RULES[kind](b, arguments(node.target._schema, args, kwargs))
     check_shape(b, result, vals)
     return result
 
 
+def elsewhere(b: Builder, kind: str, node: torch.fx.Node, args, kwargs) -> str:
+    """What a call gives that does not touch the batch axis, for values that all have it at the same, later place."""
+    given = tree_leaves((args, kwargs))
+    (at, *others), rank = {batch_axis(v) for v in given if isinstance(v, str) and v in b.steps}, tree_leaves(node.meta["val"])[0].dim()
+    if kind not in EACH | LAST or others or at == rank - 1:
+        b.refuse("works on a value whose batch axis was moved; it must stay the first, or come back")
+
+    def without(v):
+        """A constant that meets the value elementwise loses the axis that meets the batch."""
+        spot = at - rank + v.dim() if isinstance(v, torch.Tensor) and kind in EACH else -1
+        if spot >= 0 and v.shape[spot] != 1:
+            b.refuse(f"a constant of shape {tuple(v.shape)} that differs between samples")
+        return str(v) if isinstance(v, Moved) else v.squeeze(spot) if spot >= 0 else v
+    a = arguments(node.target._schema, *tree_map(without, (args, kwargs)))
+    if kind == "layer_norm" and len(a.normalized_shape) > rank - 1 - at:
+        b.refuse("works along the batch axis; samples must stay apart")
+    return at_axis(RULES[kind](b, a), at)
+
+
 def sizes(tree):
     """Symbolic sizes as the numbers they had when the model was exported."""
-    return torch.utils._pytree.tree_map(lambda v: int(v.node.hint) if isinstance(v, torch.SymInt) else v, tree)
+    return tree_map(lambda v: int(v.node.hint) if isinstance(v, torch.SymInt) else v, tree)
 
 
 def arguments(schema, args, kwargs) -> SimpleNamespace:
@@ -139,7 +163,7 @@ def check_shape(b: Builder, result, vals) -> None:
 
 def only_output(ep, node: torch.fx.Node, values: dict, name: str) -> str:
     own = set(ep.graph_signature.user_outputs)  # an input that is changed in place is an output of the graph, not of the model
-    outs = [n for n in torch.utils._pytree.tree_leaves(node.args[0]) if getattr(n, "name", None) in own]
+    outs = [n for n in tree_leaves(node.args[0]) if getattr(n, "name", None) in own]
     if len(outs) != 1:
         raise UserError(f"{name}: has {len(outs)} outputs; exactly one is supported, wrap the model so that it returns one tensor")
     if isinstance(values[outs[0].name], Moved):

@@ -61,6 +61,23 @@ class ImageModel(nn.Module):
         return self.head((x + self.attention(y, y, y, need_weights=False)[0])[:, 0])
 
 
+class TokensFirst(nn.Module):
+    """As CLIP: tokens in front of the batch through all blocks, and back at the end."""
+
+    def __init__(self, d=8):
+        super().__init__()
+        self.attn, self.norm, self.pos = nn.MultiheadAttention(d, 2), nn.LayerNorm(d), nn.Parameter(torch.zeros(5, 1, d))
+        self.block = nn.TransformerEncoderLayer(d, 2, 12, norm_first=True, activation="gelu")
+        self.fc = nn.Linear(d, d)
+
+    def forward(self, x):
+        x = x.permute(1, 0, 2) + self.pos
+        y = self.norm(x)
+        x = self.block(x + self.attn(y, y, y, need_weights=False)[0])
+        y = self.fc(x)
+        return (y * torch.sigmoid(1.702 * y)).permute(1, 0, 2)[:, 0]
+
+
 class Modulated(nn.Module):
     """As DiT: a time turned to waves inside the net, which scale and shift a norm without weights."""
 
@@ -92,6 +109,8 @@ class PixelAttention(nn.Module):
 
 MODELS = {"tokens": (TokenModel, (6,), "attn proj head"), "fused": (FusedHeads, (5, 8), "qkv proj"),
           "image": (ImageModel, (3, 8, 8), "patches attention.in_proj attention.out_proj head"), "modulated": (Modulated, (41,), "ada mlp out"),
+          "first": (TokensFirst, (5, 8), "attn.in_proj attn.out_proj block.self_attn.in_proj block.self_attn.out_proj block.linear1 "
+                    "block.linear2 fc"),
           "pixels": (PixelAttention, (4, 3, 3), "qkv proj")}
 
 
@@ -126,4 +145,6 @@ def test_a_buffer_may_hide_with_infinity_but_not_hold_nan():
 def test_the_batch_may_not_be_used_while_it_is_elsewhere():
     with pytest.raises(UserError, match=r"^aten.softmax at .*: works on a value whose batch axis was moved; it must stay the first, or come back$"):
         capture(Fn(lambda x: x.permute(1, 0, 2).softmax(0).permute(1, 0, 2)), torch.randn(2, 5, 4))
+    with pytest.raises(UserError, match=r"a constant of shape \(5, 2, 4\) that differs between samples$"):
+        capture(Fn(lambda x: x.permute(1, 0, 2) + torch.arange(40.).view(5, 2, 4)), torch.randn(2, 5, 4))
     assert list(same(nn.Sequential(Fn(lambda x: x.permute(1, 2, 0).chunk(2, 1)[1].transpose(0, 2)), nn.ReLU()), 5, 4).steps)[-1] == "1"
