@@ -2,9 +2,9 @@
 
     QSEARCH_DATA=... python -m benchmarks.peers.compare OUT [--model resnet20] [--seeds 0 1 2] [--metrics kl] [--rounding nearest gptq]
 
-OUT holds what the peers' scripts wrote.  For every number of bits that a peer's plan has, ours is allocated with no more.  Judging
-is by the simulation of this project: scales of least squared error, a scale for each output channel, bias correction, ranges from the
-calibration images.  What was judged is kept in OUT/judged.json; tables of damage are always measured anew, on one thread, for the time.
+OUT holds what the peers' scripts wrote.  For every number of bits that a peer's plan has, ours is allocated with no more, from the
+same menu.  Judging is by the simulation of this project: scales of least squared error, a scale for each output channel, bias correction,
+ranges from the calibration images.  What was judged is kept in OUT/judged.json, tables of damage with their seconds in OUT/tables.
 """
 import json
 import statistics
@@ -16,6 +16,7 @@ import torch
 import quant
 from benchmarks.peers.common import Clock, Images, arguments, average, outputs, weights
 from benchmarks.peers.models import MODELS
+from ir import Table
 from ir.store import canonical, digest, save_text
 from search import allocate, cost_tables, measure
 
@@ -27,6 +28,8 @@ def main() -> None:
     p.add_argument("--seeds", type=int, nargs="*", default=[0])
     p.add_argument("--metrics", nargs="*", default=["kl"])
     p.add_argument("--rounding", nargs="*", default=["nearest", "gptq"])
+    p.add_argument("--against", default="*", help="pattern of the peers' names")
+    p.add_argument("--more", type=int, default=500, help="training images to judge on beside the test images")
     args = p.parse_args()
     torch.set_num_threads(1)
     rows = []
@@ -37,47 +40,59 @@ def main() -> None:
 
 def compared(args, seed: int) -> list[dict]:
     """One row for each plan and rounding, with what it does to the network."""
-    answers = [json.loads(f.read_text()) for f in sorted(args.out.glob(f"*-{args.model}-a{args.acts}-{seed}.json"))]
-    images, sizes = Images(args.model, seed), weights(MODELS[args.model].make())
+    answers = [json.loads(f.read_text()) for f in sorted(args.out.glob(f"{args.against}-{args.model}-a{args.acts}-{seed}.json"))]
+    images, sizes = Images(args.model, seed, args.more), weights(MODELS[args.model].make())
     rows = []
     for rounding in args.rounding:
-        found = [{"by": a["peer"], "budget": p["budget"], "bits": p["bits"], "seconds": p["seconds"], "own": p["own"], "float": a["float"]}
-                 for a in answers for p in a["plans"]]
-        targets = sorted({round(average(r["bits"], sizes), 4): r["budget"] for r in found}.items()) or [(b, b) for b in args.budget]
+        found = [{"by": a["peer"], "peer": a["peer"], "budget": p["budget"], "bits": p["bits"], "seconds": p["seconds"], "own": p["own"],
+                  "float": a["float"], "menu": a["menu"]} for a in answers for p in a["plans"]]
+        targets = found or [{"peer": "", "budget": b, "menu": args.menu} for b in args.budget]
         for metric in args.metrics:
-            found += ours(args, images, metric, rounding, targets)
+            damage, seconds = measured(args, seed, images, metric, rounding)
+            found = found + [ours(args, images, damage, seconds, t, average(t["bits"], sizes) if "bits" in t else t["budget"]) for t in targets]
         rows += Judge(args, seed, images, rounding).all(found, sizes)
     return rows
 
 
-def options(args, layers) -> dict[str, list[str]]:
-    return {n: [f"int{b}/uint{args.acts}" for b in args.menu] for n in layers}
+def capture(args, images: Images):
+    return quant.load_model(MODELS[args.model].make(), example=images.x[:2])
 
 
-def ours(args, images: Images, metric: str, rounding: str, targets) -> list[dict]:
-    """Plans of least damage with at most the bits of each target: (bits of a weight on average, the budget they stand for)."""
+def measured(args, seed: int, images: Images, metric: str, rounding: str) -> tuple[Table, dict]:
+    """Damage of every option that the menu has, and the seconds that it took from the torch module on."""
+    path = args.out / "tables" / f"{metric}-{args.model}-a{args.acts}-{seed}-{rounding}.table.json"
+    if path.exists():
+        table = Table.load(path)
+        return table, table.about["seconds"]
     clock = Clock()
-    net = quant.load_model(MODELS[args.model].make(), example=images.x[:2])
-    menu = options(args, net.layers)
+    net = capture(args, images)
     calibration = quant.calibrate(net, images.x)
-    probe = quant.Simulation(net, calibration, images.x[FIT:], rounding=rounding, fit=images.x[:FIT])
-    damage = measure(probe, [metric], menu)[metric]
-    costs = cost_tables(quant.geometry(net), menu, ["wbits"])
-    first, rows = clock.read(), []
-    for bits, budget in targets:
-        clock = Clock()
-        plan = allocate(damage, costs, {"wbits": bits + 1e-4})
-        seconds = {k: round(first[k] + v, 2) for k, v in clock.read().items()}
-        rows.append({"by": f"ours, {metric}", "budget": budget, "bits": {n: o.weight_format.bits for n, o in plan.options.items()},
-                     "seconds": seconds, "own": None, "target": bits})
-    return rows
+    probe = quant.Simulation(net, calibration, images.x[FIT:], rounding=rounding, fit=images.x[:FIT], labels=images.y[FIT:])
+    table = measure(probe, [metric], {n: [f"int{b}/uint{args.acts}" for b in args.menu] for n in net.layers})[metric]
+    table.about["seconds"] = clock.read()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.save(path)
+    return table, table.about["seconds"]
+
+
+def ours(args, images: Images, damage: Table, seconds: dict, target: dict, bits: float) -> dict:
+    """The plan of least damage with at most `bits` for a weight, from the target's menu."""
+    menu = [f"int{b}/uint{args.acts}" for b in target["menu"]]
+    rows = {n: {o: row[o] for o in menu} for n, row in damage.rows.items()}
+    layers = quant.geometry(capture(args, images))
+    clock = Clock()
+    costs = cost_tables(layers, {n: menu for n in rows}, ["wbits"])
+    plan = allocate(Table(damage.name, "damage", rows), costs, {"wbits": bits + 1e-6})
+    return {"by": f"ours, {damage.name}", "peer": target["peer"], "budget": target["budget"], "own": None,
+            "bits": {n: o.weight_format.bits for n, o in plan.options.items()},
+            "seconds": {k: round(seconds[k] + v, 2) for k, v in clock.read().items()}}
 
 
 class Judge:
     """Scores plans on the evaluation images; what is known already is not computed again."""
 
     def __init__(self, args, seed: int, images: Images, rounding: str):
-        net = quant.load_model(MODELS[args.model].make(), example=images.x[:2])
+        net = capture(args, images)
         self.acts, self.path, self.images, self.rounding = args.acts, Path(args.out) / "judged.json", images, rounding
         self.about = [net.hash, seed, rounding]
         self.known = json.loads(self.path.read_text()) if self.path.exists() else {}
@@ -107,15 +122,15 @@ class Judge:
 
 
 def report(rows: list[dict]) -> None:
-    """Markdown: medians over seeds."""
+    """Markdown: medians over seeds; below each peer's plan, ours of no more bits."""
     groups = defaultdict(list)
     for r in rows:
-        groups[r["rounding"], r["budget"], r["by"], r.get("target")].append(r)
+        groups[r["rounding"], r["peer"], r["budget"], r["by"] != r["peer"], r["by"]].append(r)
     print("| rounding | budget | plan by | bits | KL | drop, tests | drop, more | CPU s (wall) | own drop, tests / more |\n" + "|---" * 9 + "|")
-    for (rounding, budget, by, target), rs in sorted(groups.items(), key=lambda g: (g[0][0], g[0][1], g[0][3] or 0, g[0][2])):
+    for (rounding, _, budget, _, by), rs in sorted(groups.items()):
         def mid(f, rs=rs): return statistics.median(f(r) for r in rs)
         lost = {s: mid(lambda r, s=s: r["float"][s] - r["own"][s]) for s in ("tests", "more")} if rs[0]["own"] else {}
-        cells = [rounding, budget, f"{by} at {target:g}" if target else by, f"{mid(lambda r: r['effective']):.3f}", f"{mid(lambda r: r['kl']):.4f}",
+        cells = [rounding, f"{budget:g}", by, f"{mid(lambda r: r['effective']):.3f}", f"{mid(lambda r: r['kl']):.4f}",
                  *(f"{mid(lambda r, s=s: r[s]):.1f}" for s in ("drop_tests", "drop_more")),
                  f"{mid(lambda r: r['seconds']['cpu']):.1f} ({mid(lambda r: r['seconds']['wall']):.1f})",
                  " / ".join(f"{v:.1f}" for v in lost.values())]
