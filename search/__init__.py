@@ -19,6 +19,7 @@ from .options import DEFAULT_MENU, menu, parse_rules, per_layer
 from .pairs import Pairs
 from .pairs_measure import measure_pairs, whole_plan
 from .pairs_model import gauss_newton, gauss_newton_pairs, superposed_pairs
+from .pairs_temper import tempered
 from .pareto import pareto
 from .probe import Probe
 from .searchers import SEARCHERS, Problem, find

@@ -25,6 +25,7 @@ def measure_pairs(probe: Probe, options: Mapping[str, Sequence[str]], which: Whi
 
     which: `adjacent` (neighbours in the order of the data flow), `window:3` (at most 3 apart), `top:6` (among the 6 layers of the
     largest damage), `all`, or a list of pairs.  metric: one of the model's output, as kl, task or output_mse.
+    An allocator should be given `tempered` ones: foretold damage may otherwise fall below 0.
     cache: as in `measure`, whose cells it shares; limit: runs of the model at most.
     UserError: no pairs, too many runs, unknown layers, a metric of one layer's inside, or a result that is not finite.
     """

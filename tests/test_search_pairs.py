@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ir import Table, UserError
-from search import METRICS, Pairs, gauss_newton, gauss_newton_pairs, measure, measure_pairs, menu, superposed_pairs
+from search import METRICS, Pairs, gauss_newton, gauss_newton_pairs, measure, measure_pairs, menu, superposed_pairs, tempered
 from search.pairs_model import surpluses
 from test_search_measure import NumpyNet
 
@@ -148,12 +148,41 @@ def test_the_strongest_are_kept():
     for n in range(4):
         kept = gauss_newton_pairs(net, LAYERS, keep=n)
         assert set(kept.rows) == set(order[:n]) and kept.about["kept"] == f"{n} of 3"
-        assert kept.rows == {pair: every.rows[pair] for pair in kept.rows}
+        f = kept.about.get("tempered", 1.0)
+        assert kept.rows == {pair: {o: v * f if v < 0 else v for o, v in every.rows[pair].items()} for pair in kept.rows}
     assert kept.about["left_out"] == 0 < gauss_newton_pairs(net, LAYERS, keep=2).about["left_out"] < 1
     assert set(gauss_newton_pairs(net, LAYERS, above=size[order[1]]).rows) == set(order[:2])
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_no_plan_is_foretold_less_than_nothing(seed):
+    """Wild surpluses, of part of the pairs: the least of all plans is below 0 before tempering and never after."""
+    rng, names, options = np.random.default_rng(seed), "abcde", ("int4/int8", "int8/int8")
+    damage = Table("kl", "damage", {k: {o: float(rng.choice([0, 1, 10]) * rng.random()) for o in options} for k in names})
+    every = list(itertools.combinations(names, 2))
+    chosen = [every[i] for i in rng.permutation(10)[:7]]
+    wild = Pairs("kl", {pair: {o: float(rng.normal(-4, 4)) for o in itertools.product(options, options)} for pair in chosen})
+    calm = tempered(wild, damage)
+
+    def least(pairs):
+        plans = [dict(zip(names, p)) for p in itertools.product(options, repeat=5)]
+        return min(sum(damage.rows[k][o] for k, o in p.items()) + pairs.total(p) for p in plans)
+
+    assert least(wild) < 0 and least(calm) > -1e-12
+    assert all(v == wild.rows[pair][o] for pair, cells in calm.rows.items() for o, v in cells.items() if v > 0)
+    assert 0 < calm.about["tempered"] <= 1 and tempered(calm, damage).rows.keys() == calm.rows.keys()
+
+
+def test_harmless_pairs_are_not_tempered():
+    damage = Table("kl", "damage", {k: {"int4/int8": 1.0} for k in "abc"})
+    pairs = Pairs("kl", {("a", "b"): {("int4/int8", "int4/int8"): -1.5}, ("b", "c"): {("int4/int8", "int4/int8"): 3.0}})
+    assert tempered(pairs, damage).rows == pairs.rows and tempered(pairs, damage).about["tempered"] == 1
+
+
 @pytest.mark.parametrize("do, text", [
+    (lambda: tempered(Pairs("kl", {}), Table("mse", "damage", {})), "pairs of 'kl' and damage of 'mse' are of different metrics or models"),
+    (lambda: tempered(Pairs("kl", {("a", "b"): {("int4/int8", "int4/int8"): 1.0}}), Table("kl", "damage", {"a": {"int4/int8": 1.0}})),
+     "damage table 'kl' says nothing of layer 'b' with 'int4/int8'; measure the same menus"),
     (lambda: measure_pairs(NumpyNet(), LAYERS, "near"), "pairs 'near': give adjacent, window:3, top:6, all, or a list of pairs of layers"),
     (lambda: measure_pairs(NumpyNet(), LAYERS, "top:0"), "pairs 'top:0': give adjacent, window:3, top:6, all, or a list of pairs of layers"),
     (lambda: measure_pairs(NumpyNet(), {"fc1": FEW}, "all"), "no pair of layers is meant by 'all' of the 1 layers fc1; give two layers or more"),
