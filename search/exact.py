@@ -14,7 +14,7 @@ from .prices import Dual, dual
 from .solve import OPEN, SOLVERS, Program
 from .space import Columns
 
-CORE = 100          # columns, beside the best of each group, that the first integer programme sees
+CORE = 200          # columns, beside the best of each group, that the first integer programme sees
 NOISE = 1e-12       # relative; rounding errors of sums
 COARSE = 1e-3       # an optimum this far below the largest regret was found with too coarse a ruler
 RESOLUTION = 1e3    # coefficients reach up to this, so that a solver's absolute tolerance of 1e-6 is 1e-9 of a budget
@@ -64,8 +64,8 @@ def choose(columns: Columns, room: np.ndarray, solver: str, limit: float, gap: f
         known = None if best is None else np.searchsorted(kept, best)
         if known is not None and not np.array_equal(kept[np.minimum(known, len(kept) - 1)], best):
             known = None  # one of its columns is gone
-        core, chosen, late = _search(now, reduced, room, size, known, solver, deadline, max(0.0, allowed(lower) / 2),
-                                     lower + allowed(max(0.0, lower)) * .99)
+        core, chosen, late, among = _search(now, reduced, room, size, known, solver, deadline, max(0.0, .9 * allowed(lower)),
+                                            lower + allowed(max(0.0, lower)) * .99)
         if chosen is not None and (value := math.fsum(now.regret[chosen])) < upper:
             best, upper = kept[chosen], value
         if best is None:
@@ -75,8 +75,8 @@ def choose(columns: Columns, room: np.ndarray, solver: str, limit: float, gap: f
             return Found(best, "optimal" if left <= allowed(upper) else "time limit", relative(left), top, prices, cuts)
         may_be_better = reduced <= left + NOISE * (upper + abs(lower) + reduced.sum())
         if not (may_be_better & ~core).any() and (upper >= COARSE * now.regret.max() or may_be_better.all()):
-            top = max(top, upper - allowed(upper))
-            return Found(best, "optimal", min(gap, relative(left)), top, prices, cuts)
+            proven = max(lower, min(among, upper))  # nothing outside the core is better, and nothing within it
+            return Found(best, "optimal", min(gap, relative(upper - proven)), max(top, proven), prices, cuts)
         kept, size = kept[may_be_better], WIDER * size
 
 
@@ -149,7 +149,7 @@ def _nearest(reduced: np.ndarray, chosen: np.ndarray, count: int) -> np.ndarray:
 
 def _search(columns: Columns, reduced: np.ndarray, room: np.ndarray, size: int, known: np.ndarray | None, solver: str, deadline: float,
             slack: float, enough: float):
-    """(mask of the columns looked at, chosen places or None, whether time ran out); looks wider until something fits.
+    """(mask of the columns looked at, chosen places or None, whether time ran out, a bound); looks wider until something fits.
 
     The core holds the columns of `known`, a choice that fits, so that it is seldom searched in vain.
     """
@@ -159,28 +159,30 @@ def _search(columns: Columns, reduced: np.ndarray, room: np.ndarray, size: int, 
         core = reduced <= np.partition(reduced, most)[most]
         if known is not None:
             core[known] = True
-        chosen, late = _integer(columns, core, room, solver, deadline, slack, enough)
+        chosen, late, bound = _integer(columns, core, room, solver, deadline, slack, enough)
         if chosen is not None or late or core.all():
-            return core, chosen, late
+            return core, chosen, late, bound
         size *= WIDER
 
 
-def _integer(columns: Columns, core: np.ndarray, room: np.ndarray, solver: str, deadline: float, slack: float,
-            enough: float):
-    """The integer programme over some columns, to within `slack` of regret; groups with a single one are settled beforehand."""
+def _integer(columns: Columns, core: np.ndarray, room: np.ndarray, solver: str, deadline: float, slack: float, enough: float):
+    """The integer programme over some columns, to within `slack` of regret; groups with a single one are settled beforehand.
+
+    (chosen places or None, whether time ran out, what the solver says no choice of these columns is below).
+    """
     places = np.flatnonzero(core)
     part = columns.take(places)
     single = np.repeat(np.diff(np.r_[part.starts, len(places)]) == 1, np.diff(np.r_[part.starts, len(places)]))
     spare = room - part.excess[single].sum(axis=0)
     if (spare < -NOISE * room).any():
-        return None, False
+        return None, False, math.inf
     if single.all():
-        return places, False
+        return places, False, math.fsum(part.regret)
     free, open_places = part.take(~single), places[~single]
     spare = np.maximum(spare, 0.0)
     usable = (free.excess <= spare).all(axis=1)
     if len(np.unique(free.group[usable])) < len(free.starts):
-        return None, False
+        return None, False, math.inf
     free, open_places = free.take(usable), open_places[usable]
     ruler = (free.regret.max() or 1.0) / RESOLUTION
     settled = math.fsum(part.regret[single])
@@ -188,10 +190,10 @@ def _integer(columns: Columns, core: np.ndarray, room: np.ndarray, solver: str, 
     while True:
         answer = SOLVERS[solver].solve(p, _left(deadline), slack / ruler)
         if answer.values is None:
-            return None, answer.late
+            return None, answer.late, -math.inf
         chosen = _best(-answer.values, free.starts)
         if (free.excess[chosen].sum(axis=0) <= spare * (1 + 1e-9)).all():
-            return np.sort(np.r_[places[single], open_places[chosen]]), answer.late
+            return np.sort(np.r_[places[single], open_places[chosen]]), answer.late, answer.bound * ruler + settled
         p = p.without(chosen)
 
 
