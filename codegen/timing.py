@@ -1,8 +1,9 @@
 """How long one sample takes on this machine: warm, one call after the other, in many short blocks.
 
-What counts is the fastest tenth of the blocks.  On a quiet machine that is the median; on a busy one the median is the other
-programs' doing (it moved by a third where this was tried, the fastest tenth by 2 %).  With one thread the clock is the processor
-time of this process, which waiting does not change; with more it is the wall clock.
+Before each block the process rests, so that the system hands it a whole slice of time, and makes some calls that do not count, so
+that the caches are its own again.  What counts is the fastest tenth of the blocks: on a quiet machine that is the median; with
+five processes a core, where this was tried, it stayed within 1 %, and a median of blocks without rests moved by a third.
+With one thread the clock is the processor time of this process, which waiting does not change; with more the wall clock.
 """
 import platform
 import statistics
@@ -20,6 +21,7 @@ from ir.store import digest
 from .words import interface
 
 BLOCK_S = 1e-3    # of calls that are timed as one
+REST_S = 3e-3     # before each block
 FEWEST = 100      # blocks
 FASTEST = 0.1     # of the blocks
 STANDS = 0.01     # by how much the fastest blocks of both halves may differ
@@ -49,7 +51,7 @@ def steady(calls: Callable[[int], None], threads: int = 1) -> Timing:
     seen: list[float] = []
     deadline = time.monotonic() + LIMIT_S
     while len(seen) < FEWEST or not stands(seen) and time.monotonic() < deadline:
-        seen.extend(_seconds(calls, n, clock) / n * 1e6 for _ in range(FEWEST // 4))
+        seen.extend(_rested(calls, n, clock) / n * 1e6 for _ in range(FEWEST // 4))
     low, median, high = statistics.quantiles(seen, n=4)
     return Timing(fastest(seen), median, (high - low) / median, n * len(seen))
 
@@ -63,6 +65,12 @@ def stands(seen: list[float]) -> bool:
     """Whether the first half of the blocks and the second tell the same."""
     early, late = fastest(seen[:len(seen) // 2]), fastest(seen[len(seen) // 2:])
     return abs(early - late) <= STANDS * min(early, late)
+
+
+def _rested(calls: Callable[[int], None], n: int, clock) -> float:
+    time.sleep(REST_S)
+    calls(max(1, n // 2))
+    return _seconds(calls, n, clock)
 
 
 def _seconds(calls: Callable[[int], None], n: int, clock) -> float:

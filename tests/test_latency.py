@@ -21,6 +21,7 @@ def quick(monkeypatch):
     """A rough number will do here."""
     monkeypatch.setattr(timing, "LIMIT_S", 0.1)
     monkeypatch.setattr(timing, "FEWEST", 20)
+    monkeypatch.setattr(timing, "REST_S", 0)
 
 
 def table(names, options, cache, target="cpu", **more):
