@@ -16,7 +16,18 @@ def nothing(b: Builder, a):
     return x
 
 
-@rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as")
+@rule("squeeze")
+def squeeze(b: Builder, a):
+    """Wherever the batch axis is."""
+    at, rank = batch_axis(a.self), len(b.shape(a.self)) + 1
+    dims = range(rank) if (d := getattr(a, "dim", None)) is None else [d] if isinstance(d, int) else d
+    axes = [d % rank for d in dims if d % rank != at]
+    gone = [d for d in axes if b.shape(a.self)[d - (d > at)] == 1]
+    kept = tuple(n for i, n in enumerate(b.shape(a.self)) if i + (i >= at) not in gone)
+    return at_axis(b.emit("reshape", a.self, shape=kept), at - sum(d < at for d in gone))
+
+
+@rule("view", "reshape", "_unsafe_view", "flatten", "unflatten", "unsqueeze", "view_as", "reshape_as")
 def reshape(b: Builder, a):
     """Whatever the arguments said: to the shape that export found, one sample at a time."""
     val = b.node.meta["val"].shape

@@ -18,8 +18,8 @@ from .net import Net, Step, fingerprint
 INTEGERS_OK = {"embedding", "view", "reshape", "flatten", "squeeze", "unsqueeze", "slice", "select", "permute", "transpose", "clone",
                "detach", "contiguous", "to", "_to_copy", "alias"}
 
-MOVES = {"permute", "transpose", "t", "numpy_T", "movedim", "swapaxes", "select", "split", "split_with_sizes", "chunk", "unbind", "clone",
-         "contiguous", "detach", "alias"}  # what works whichever axis the batch is
+MOVES = {"permute", "transpose", "t", "numpy_T", "movedim", "swapaxes", "select", "split", "split_with_sizes", "chunk", "unbind", "squeeze",
+         "clone", "contiguous", "detach", "alias"}  # what works whichever axis the batch is
 LAST = {"linear", "layer_norm"}  # what works on the last axis only, its constants too
 EACH = {"relu", "gelu", "silu", "sigmoid", "tanh", "hardswish", "add", "sub", "mul", "div", "neg", "dropout", "to", "_to_copy",
         "type_as", "float"}  # what works on each element

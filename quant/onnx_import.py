@@ -30,6 +30,7 @@ def load_onnx(path: Path | str) -> nn.Module:
         if len(names) != 1:
             raise UserError(f"{path}: has {len(names)} {what}s ({', '.join(n.name for n in names)}); exactly one is supported")
     net = OnnxModel(inputs[0].name, g.output[0].name, *input_type(path, inputs[0]))
+    net.opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
     shapes = {}
     if any(n.op_type == "Shape" for n in g.node):
         shapes = {net.source: net.example}
@@ -45,7 +46,7 @@ class OnnxModel(nn.Module):
 
     def __init__(self, source: str, sink: str, example: torch.Tensor, batch: int | None):
         super().__init__()
-        self.source, self.sink, self.example, self.batch = source, sink, example, batch
+        self.source, self.sink, self.example, self.batch, self.opset = source, sink, example, batch, 1
         self.calls: list[tuple[OnnxModule, list[str], list[str]]] = []
 
     def forward(self, x):
@@ -86,15 +87,20 @@ def add(net: OnnxModel, n, values: dict[str, np.ndarray], shapes: dict[str, torc
             v, np.float32 if "float" in next(iter(attrs)) else np.int64)
         return
     if n.op_type == "Shape":  # 0, "as it was", stands for the batch
-        values[n.output[0]] = np.array([0, *shapes[n.input[0]].shape[1:]], np.int64)
+        known = values.get(n.input[0])
+        values[n.output[0]] = np.array([0, *shapes[n.input[0]].shape[1:]] if known is None else known.shape, np.int64)
+        return
+    constants = [values.get(i) for i in n.input]
+    still = n.input and all(c is not None for c, i in zip(constants, n.input) if i)
+    if still and n.op_type != "Expand":
+        values.update(zip(n.output, evaluated(n, values, net.opset)))
         return
     if n.op_type not in ONNX_RULES or n.domain not in ("", "ai.onnx"):
         kind = f"{n.domain}.{n.op_type}" if n.domain else n.op_type
         known = ", ".join(sorted({*ONNX_RULES, "Constant", "Shape"}))
         raise UserError(f"unsupported ONNX op {kind} at node {n.name or n.output[0]!r}: supported are {known}")
-    constants = [values.get(i) for i in n.input]
-    if still := all(c is not None for c in constants):  # a constant node: run its rule now, as if on an activation
-        constants = [None] * len(constants) if n.op_type == "Concat" else [None, *constants[1:]]
+    if still:  # a constant that is expanded, perhaps to the batch: its rule knows how
+        constants = [None, *constants[1:]]
     node = OnnxNode(n.op_type, n.name or n.output[0], attrs, constants, [bool(i) for i in n.input], len(n.output), net.batch)
     node.module.run = ONNX_RULES[n.op_type](node)
     args = [i for i, c in zip(n.input, constants) if c is None and i]
@@ -105,9 +111,23 @@ def add(net: OnnxModel, n, values: dict[str, np.ndarray], shapes: dict[str, torc
     net.place(title(n, values), node.module)
     net.calls.append((node.module, args, list(n.output)))
     if shapes:
-        with torch.no_grad():
-            y = node.module(*(shapes[a] for a in args))
+        try:
+            with torch.no_grad():
+                y = node.module(*(shapes[a] for a in args))
+        except RuntimeError as e:
+            node.refuse(f"does not run on one sample, {str(e).splitlines()[0][:120]}; a file that joins the batch with another axis, or that "
+                        "was traced with one batch size, cannot be captured: give the torch module")
         shapes.update(zip(n.output, y if isinstance(y, tuple) else (y,)))
+
+
+def evaluated(n, values: dict[str, np.ndarray], opset: int) -> list[np.ndarray]:
+    """The outputs of a node whose inputs are all constant, by ONNX's own reference."""
+    from onnx.reference import ReferenceEvaluator
+    try:
+        return ReferenceEvaluator(n, opsets={"": opset}).run(None, {i: values[i] for i in n.input if i})
+    except Exception as e:  # the reference raises whatever numpy does
+        raise UserError(f"ONNX {n.op_type} {n.name or n.output[0]!r}: its inputs are constant, but it cannot be evaluated "
+                        f"({type(e).__name__}: {str(e).splitlines()[0][:120] if str(e) else 'no reason given'})") from None
 
 
 def title(n, values: dict) -> str:

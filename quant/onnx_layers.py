@@ -70,6 +70,13 @@ def matmul(n: OnnxNode):
     return lambda x: F.linear(x, n.module.weight)
 
 
+@onnx_rule("Einsum")
+def einsum(n: OnnxNode):
+    if any(c is not None for c in n.constants):
+        n.refuse("only of activations; multiply by a constant with MatMul")
+    return lambda *xs: torch.einsum(n.attr("equation"), *xs)
+
+
 @onnx_rule("BatchNormalization")
 def batch_norm(n: OnnxNode):
     if n.attr("training_mode", 0) or n.outputs > 1:

@@ -93,8 +93,8 @@ def pad(n: OnnxNode):
 @onnx_rule("Concat")
 def concat(n: OnnxNode):
     for i, c in enumerate(n.constants):
-        if c is not None:
-            n.hold(f"constant{i}", c, trainable=False)
+        if c is not None:  # of samples that are all the same, one
+            n.hold(f"constant{i}", c[:1] if n.attr("axis") != 0 and (c == c[:1]).all() else c, trainable=False)
 
     def run(*xs):
         rest = iter(xs)

@@ -96,6 +96,10 @@ CASES = {  # nodes, shape of a sample, constants, kinds of steps after the input
                   {"c": array(1, 5, 4), "t": array(1, 1, 4), "i": ints(0), "m": ints(1, 4)}, "constant add constant concat"),
     "constant matrices": ([node("MatMul", "l x", "a"), node("MatMul", "a r")], (2, 5, 4), {"l": array(3, 5), "r": array(2, 4, 3)},
                           "constant matmul constant matmul"),
+    "einsum": ([node("Einsum", "x x", equation="nij,nkj->nik")], (3, 4), {},
+               "reshape transpose reshape matmul reshape transpose reshape"),
+    "constants": ([node("Range", "o k o", "r"), node("Cast", "r", "f", to=TensorProto.FLOAT), node("Sqrt", "f", "g"), node("Mul", "x g")], (3, 4),
+                  {"o": np.array(1), "k": np.array(5)}, "scale"),
     "where": ([node("Where", "c x v", "a"), node("Where", "c v a")], (3, 4), {"c": array(3, 4) > 0, "v": np.array(2, np.float32)},
               "constant mul constant add constant mul constant add"),
     "maxpool": ([node("MaxPool", "x", kernel_shape=[3, 2], strides=[2, 2], pads=[1, 0, 1, 1])], (2, 9, 8), {}, "maxpool"),
@@ -196,6 +200,11 @@ REFUSALS = {
     "mode": ([node("Pad", "x p", mode="reflect")], {"p": ints(0, 0, 1, 0, 0, 1)}, r"mode 'reflect'; only 'constant'$"),
     "flatten": ([node("Flatten", "x", axis=0)], {}, r"axis=0; only 1, so that samples stay apart$"),
     "nan": ([node("MatMul", "x fc.weight")], {"fc.weight": np.full((4, 2), np.nan, np.float32)}, r"parameter 'fc.weight' holds NaN"),
+    "joined batch": ([node("Shape", "x", "s"), node("Slice", "s a b", "t"), node("Concat", "t m", "to", axis=0), node("Reshape", "x to")],
+                     {"a": ints(1), "b": ints(2), "m": ints(5)},
+                     r"^ONNX Reshape '/reshape/Reshape': does not run on one sample, .*: give the torch module$"),
+    "constant": ([node("Gather", "c i", "z"), node("Add", "x z")], {"c": array(2, 4), "i": ints(7)},
+                 r"^ONNX Gather '/gather/Gather': its inputs are constant, but it cannot be evaluated \(IndexError: "),
     "average": ([node("AveragePool", "x", kernel_shape=[3], pads=[1, 1])], {}, r"count_include_pad=False with padding"),
 }
 
