@@ -1,13 +1,14 @@
 """Do interactions of layers help to foretell a plan's damage?  And which metric ranks plans?  ResNet-20 on CIFAR-10.
 
-`QSEARCH_DATA=... python -m benchmarks.pairs [--plans 30] [--pairs 60] [--samples 128]` prints three tables: surpluses foretold
-against measured; damage of random plans foretold by single layers, with pairs, and measured; and the rank correlation of each metric's
-sum with the plan's cross entropy on images that no metric saw.
+`QSEARCH_DATA=... python -m benchmarks.pairs [--plans 30] [--pairs 60] [--samples 128]` prints surpluses foretold against measured;
+damage of random plans foretold by single layers, with pairs, and measured; the rank correlation of each metric's sum with the plan's
+cross entropy on images that no metric saw; and what plans the allocator finds with pairs and without.  `--only plans` or `allocate`.
 """
 import argparse
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ import quant
 from ir import Table
 from benchmarks.real_data import cifar10
 from benchmarks.resnet20 import resnet20
-from search import gauss_newton, measure, menu, superposed_pairs
+from search import allocate, cost_tables, gauss_newton, gauss_newton_pairs, measure, menu, superposed_pairs, tempered
 from search.pairs_measure import whole_plan
 from search.pairs_model import surpluses
 from search.metrics import metric
@@ -54,6 +55,7 @@ def main() -> None:
     ask = argparse.ArgumentParser()
     for name, default in (("plans", 30), ("pairs", 60), ("samples", 128), ("seed", 0)):
         ask.add_argument(f"--{name}", type=int, default=default)
+    ask.add_argument("--only", choices=("plans", "allocate"))
     a = ask.parse_args()
     d = cifar10()
     net = quant.capture(resnet20(), torch.from_numpy(d["calib_x"][:2]))
@@ -61,7 +63,9 @@ def main() -> None:
     x, y, fit = d["calib_x"][:a.samples], d["calib_y"][:a.samples], d["calib_x"][256:]
     probe = Kept(quant.Simulation(net, calibration, torch.from_numpy(x), fit=torch.from_numpy(fit), labels=y))
     unseen = quant.Simulation(net, calibration, torch.from_numpy(d["x"]), fit=torch.from_numpy(fit), labels=d["y"])
-    for name, options in MENUS.items():
+    if a.only != "plans":
+        of_allocation(probe, unseen, net, dict.fromkeys(net.layers, menu("int3,int4,int6,int8/uint8")))
+    for name, options in MENUS.items() if a.only != "allocate" else ():
         print(f"\n== menu {name}: {' '.join(options)}; {a.samples} samples", flush=True)
         compare(probe, unseen, dict.fromkeys(net.layers, options), a)
 
@@ -132,6 +136,23 @@ def of_metrics(unseen, tables: dict[str, Table], models: dict, plans: list[dict]
     for name, rows in models.items():
         v = [score(tables["kl"].rows, p) + _pairs(rows, p) for p in plans]
         print(f"  {'kl + ' + name:17} {spearmanr(v, loss)[0]:5.2f} {-spearmanr(v, right)[0]:5.2f}")
+
+
+def of_allocation(probe, unseen, net, options: dict) -> None:
+    """KL of the plans that the allocator finds, foretold, measured, and on unseen images."""
+    damage = measure(probe, ["kl"], options)["kl"]
+    costs = cost_tables(quant.geometry(net), options, ["bytes"])
+    strongest, superposed = (f(probe, options) for f in (lambda *a: gauss_newton_pairs(*a, damage=damage), superposed_pairs))
+    kept = sorted(strongest.rows, key=lambda pair: -max(map(abs, strongest.rows[pair].values())))[:40]
+    forty = replace(strongest, rows={pair: strongest.rows[pair] for pair in kept})
+    models = {"none": None, "all, matched": strongest, "40, matched, raw": forty, "40, matched, tempered": tempered(forty, damage),
+              "superposed, raw": superposed, "superposed, tempered": tempered(superposed, damage)}
+    for budget in ("45%", "55%", "70%"):
+        for name, pairs in models.items():
+            plan = allocate(damage, costs, {"bytes": budget}, pairs=pairs, time_limit=15, gap=0.02)
+            chosen = {k: str(o) for k, o in plan.options.items()}
+            print(f"bytes={budget} pairs: {name:22} KL foretold {plan.damage['kl']:8.5f}  measured {whole_plan(probe, 'kl')(chosen):.5f}  "
+                  f"unseen {whole_plan(unseen, 'kl')(chosen):.5f}", flush=True)
 
 
 def _pairs(rows: dict, plan: dict) -> float: return sum(cells[plan[a], plan[b]] for (a, b), cells in rows.items())
