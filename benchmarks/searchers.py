@@ -1,6 +1,6 @@
 """Searchers side by side on ResNet-20: what their plans do to held-out images, and how long they take.
 
-    QSEARCH_DATA=... python -m benchmarks.searchers [--budget 4 3] [--images 64] [--evaluations 300] [--steps 200]
+    QSEARCH_DATA=... python -m benchmarks.searchers [--budget 4 3] [--images 200] [--evaluations 200] [--steps 200]
 
 Tables of the metric kl at int2 .. int8/uint8 on calibration images; plans of so many weight bits on average by the integer
 programme and by the greedy search from the tables, and by greedy and evolutionary searches that measure the KL of whole plans on
@@ -17,7 +17,7 @@ from scipy.special import log_softmax
 import quant
 from benchmarks import real_data
 from quant.oneshot import OneShot
-from search import cost_tables, find, measure, menu
+from search import cost_tables, find, measure, menu, whole_plan
 
 OPTIONS = menu("int2,int3,int4,int5,int6,int7,int8/uint8")
 
@@ -38,14 +38,11 @@ class Bench:
         self.net = quant.load_model(str(real_data.root() / "onnx" / "resnet20_cifar10.onnx"))
         self.calibration = quant.calibrate(self.net, self.calib)
         self.probe = quant.Simulation(self.net, self.calibration, self.look)
+        self.damage = whole_plan(self.probe, "kl")
         self.menus = dict.fromkeys(self.net.layers, OPTIONS)
         self.costs = cost_tables(quant.geometry(self.net), self.menus, ["wbits"])
         with torch.no_grad():
             self.float = np.concatenate([self.net(x).numpy() for x in self.test.split(100)])
-
-    def damage(self, options: dict[str, str]) -> float:
-        """KL of a whole plan on the images that searches look at."""
-        return kl(self.probe.reference(), self.probe.outputs(options))
 
     def judged(self, name: str, budget: float, plan, seconds: float, net=None) -> dict:
         """One row: what a plan does to the held-out images; `net` has weights of its own."""
@@ -88,8 +85,8 @@ def rows(b: Bench, budget: float, table, evaluations: int, steps: int):
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--budget", type=float, nargs="*", default=[4.0, 3.0])
-    p.add_argument("--images", type=int, default=64)
-    p.add_argument("--evaluations", type=int, default=300)
+    p.add_argument("--images", type=int, default=200)
+    p.add_argument("--evaluations", type=int, default=200)
     p.add_argument("--steps", type=int, default=200)
     args = p.parse_args()
     b, start = Bench(args.images), time.monotonic()

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from ir import FORMATS, Option, Plan, UserError
-from quant import calibrate, capture, geometry, quantize
+from quant import Simulation, calibrate, capture, geometry, quantize
 from quant.oneshot import OneShot
-from search import cost_tables, find
+from search import METRICS, cost_tables, find, measure, whole_plan
 from small import data
 
 FLOATS = ("e2m1", "e2m3", "e3m2", "e4m3", "e5m2")
@@ -119,6 +119,20 @@ def test_policy_and_weights_together(trained):
     d = data()
     score = lambda m: float((m(torch.from_numpy(d["x"])).detach().argmax(1).numpy() == d["y"]).mean())
     assert score(q) > 0.8 * score(net)
+
+
+def test_a_metric_of_a_whole_plan(trained):
+    """Of one layer it is the metric itself; of all it is no sum, and a searcher may make it small."""
+    net, calibration, x, _ = trained
+    probe = Simulation(net, calibration, x)
+    menus = dict.fromkeys(net.layers, ("int2/uint8", "int4/uint8", "int8/uint8"))
+    kl, cells = whole_plan(probe, "kl"), measure(probe, ["kl"], menus)["kl"].rows
+    assert kl({"mix": "int2/uint8"}) == cells["mix"]["int2/uint8"] == METRICS["kl"](probe, "mix", "int2/uint8")
+    everywhere = dict.fromkeys(net.layers, "int2/uint8")
+    assert kl(everywhere) != pytest.approx(sum(cells[k][o] for k, o in everywhere.items()), rel=1e-3)
+    costs = cost_tables(geometry(net), menus, ["bytes"])
+    plan = find("greedy", menus, kl, costs, {"bytes": "60%"}, name="kl")
+    assert plan.damage == {"kl": kl({k: str(o) for k, o in plan.options.items()})} and plan.damage["kl"] < kl(everywhere)
 
 
 def test_small_floats_are_lowered_or_refused_by_name(trained):
