@@ -2,7 +2,7 @@
 
 As in HAWQ-V3 (Yao et al. 2021, section 3.4), where layers are timed alone and their times are added.  We differ: options that
 compile to the same program share one measurement, so that noise cannot choose among them; the time of an empty call is taken
-from every layer; the fastest runs count, not the median; and the error of the sum is measured and told.
+from every layer; the fastest runs count, not the median, in proportion to a reference; and the error of the sum is measured and told.
 """
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +15,7 @@ from ir.example import MUL_BITS, example, menus
 from ir.kept import Kept
 from ir.store import digest, graph_hash
 
-from .timing import Onnx, Timing, Tvm, steady
+from .timing import Onnx, Timing, Tvm
 
 BACKENDS = {"cpu": Tvm, "onnx": Onnx}
 KIND = "latency"
@@ -52,7 +52,8 @@ def latency_table(layers: Mapping[str, Layer], options: Mapping[str, Iterable[st
     for name in offered:
         if name not in rows:
             raise UserError(f"layer {name!r}: none of its options can run on {target}; {reasons[name]}; offer narrower formats")
-    about = clock.about | {"clock": "processor time" if clock.threads == 1 else "wall", "batch": 1, "empty_call_us": empty, **told}
+    about = clock.about | {"clock": "processor time" if clock.threads == 1 else "wall", "batch": 1, "empty_call_us": empty,
+                           "reference_us": kept.get("speed", clock.about, code())["us"], **told}
     return Table("latency_us" if target == "cpu" else f"latency_{target}_us", "cost", rows, "us", about)
 
 
@@ -60,7 +61,7 @@ def whole_us(g: Graph, target: str = "cpu", cache: Path | str | None = None) -> 
     """The time of a whole graph for one sample, as its layers are timed."""
     clock, kept = _clock(target), Kept(KIND, cache)
     key = ("whole", graph_hash(g), clock.about, code())
-    return _kept(kept, key, lambda: steady(clock.calls(g), clock.threads))
+    return _kept(clock, kept, key, lambda: g)
 
 
 def fit_fixed(table: Table, g: Graph, options: Mapping[str, str], target: str = "cpu", cache: Path | str | None = None) -> float:
@@ -105,9 +106,7 @@ def _cell(clock, kept: Kept, layer: Layer, o: Option) -> Timing:
         graph = example(layer, o, MUL_BITS)
         found = kept.put({"program": clock.program(graph)}, "program", shape, str(o), about)
 
-    def measure() -> Timing:
-        return steady(clock.calls(graph or example(layer, o, MUL_BITS)), clock.threads)
-    return _kept(kept, ("time", found["program"], about), measure)
+    return _kept(clock, kept, ("time", found["program"], about), lambda: graph or example(layer, o, MUL_BITS))
 
 
 def _empty(clock, kept: Kept) -> float:
@@ -115,8 +114,13 @@ def _empty(clock, kept: Kept) -> float:
     g = Graph()
     g.add("x", Input(Ints((2,), 0, 255)))
     g.add("y", Reshape((2, 1)), "x")
-    return _kept(kept, ("empty", clock.about, code()), lambda: steady(clock.calls(g), clock.threads)).us
+    return _kept(clock, kept, ("empty", clock.about, code()), lambda: g).us
 
 
-def _kept(kept: Kept, key: tuple, make: Callable[[], Timing]) -> Timing:
-    return Timing(**(kept.get(*key) or kept.put(make().data(), *key)))
+def _kept(clock, kept: Kept, key: tuple, graph: Callable[[], Graph]) -> Timing:
+    """The time under this key, or that of the graph now, at the speed that the machine had when it was first asked."""
+    if (found := kept.get(*key)) is None:
+        found = clock.time(graph()).data()
+        kept.put(found, *key)
+    speed = kept.get("speed", clock.about, code()) or kept.put({"us": found["reference_us"]}, "speed", clock.about, code())
+    return Timing(**found).at(speed["us"])

@@ -3,19 +3,21 @@
 Before each block the process rests, so that the system hands it a whole slice of time, and makes some calls that do not count, so
 that the caches are its own again.  What counts is the fastest tenth of the blocks: on a quiet machine that is the median; with
 five processes a core, where this was tried, it stayed within 1 %, and a median of blocks without rests moved by a third.
+How fast the machine itself is changes by a third within minutes where it is shared, so a reference layer is timed in turns with it.
 With one thread the clock is the processor time of this process, which waiting does not change; with more the wall clock.
 """
 import platform
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict, dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 
-from ir import Graph
+from ir import Graph, Layer, Option
+from ir.example import MUL_BITS, example
 from ir.store import digest
 
 from .words import interface
@@ -26,34 +28,51 @@ FEWEST = 100      # blocks
 FASTEST = 0.1     # of the blocks
 STANDS = 0.01     # by how much the fastest blocks of both halves may differ
 LIMIT_S = 3.0     # after which that must do
+REFERENCE = Layer("reference", "conv", 32, 32, 1, (3, 3), (1, 1), (16, 16), (16, 16))
 
 
 @dataclass(frozen=True)
 class Timing:
     """Microseconds of a call in the fastest tenth of blocks and in the median one, the middle half's width relative to the
-    median, and how many calls were made.
+    median, how many calls were made, and microseconds of the reference meanwhile (0: none was given).
     """
     us: float
     median_us: float
     spread: float
     calls: int
+    reference_us: float = 0.0
 
     def data(self) -> dict: return asdict(self)
 
+    def at(self, reference_us: float) -> "Timing":
+        """The times on a machine as fast as one that takes so long for the reference."""
+        by = reference_us / self.reference_us
+        return replace(self, us=self.us * by, median_us=self.median_us * by, reference_us=reference_us)
 
-def steady(calls: Callable[[int], None], threads: int = 1) -> Timing:
+
+def steady(calls: Callable[[int], None], threads: int = 1, reference: Callable[[int], None] | None = None) -> Timing:
     """The time of one call, where calls(n) makes n of them; blocks of calls are timed until the fastest tenth stands."""
     clock = time.process_time if threads == 1 else time.perf_counter
-    calls(2)  # what is done once, when first asked
-    n = 1
-    while _seconds(calls, n, clock) < BLOCK_S:  # also the warm-up
-        n *= 2
     seen: list[float] = []
+    beside: list[float] = []
+    n, m = _block(calls, clock), _block(reference, clock) if reference else 0
     deadline = time.monotonic() + LIMIT_S
     while len(seen) < FEWEST or not stands(seen) and time.monotonic() < deadline:
-        seen.extend(_rested(calls, n, clock) / n * 1e6 for _ in range(FEWEST // 4))
+        for _ in range(FEWEST // 4):
+            seen.append(_rested(calls, n, clock) / n * 1e6)
+            if reference:
+                beside.append(_rested(reference, m, clock) / m * 1e6)
     low, median, high = statistics.quantiles(seen, n=4)
-    return Timing(fastest(seen), median, (high - low) / median, n * len(seen))
+    return Timing(fastest(seen), median, (high - low) / median, n * len(seen), fastest(beside) if beside else 0.0)
+
+
+def _block(calls: Callable[[int], None], clock) -> int:
+    """How many calls take BLOCK_S; making them is the warm-up."""
+    calls(2)  # what is done once, when first asked
+    n = 1
+    while _seconds(calls, n, clock) < BLOCK_S:
+        n *= 2
+    return n
 
 
 def fastest(seen: list[float]) -> float:
@@ -88,9 +107,19 @@ def machine() -> dict[str, str]:
     return {"cpu": name, "isa": f"{platform.machine()} {digest(told.get('flags') or told.get('Features') or '')}"}
 
 
-class Tvm:
+class Clock:
+    """What a graph is timed by on one target: `about`, `threads`, program(graph) and calls(graph)."""
+
+    @cached_property
+    def reference(self) -> Callable[[int], None]: return self.calls(example(REFERENCE, Option.parse("int8/uint8"), MUL_BITS))
+
+    def time(self, g: Graph) -> Timing:
+        """The time of a graph for one sample, and of the reference meanwhile."""
+        return steady(self.calls(g), self.threads, self.reference)
+
+
+class Tvm(Clock):
     """A graph as codegen.tvm compiles it for this machine."""
-    name, unit_calls = "cpu", "a call of TVM's virtual machine"
 
     def __init__(self):
         from . import tvm as door
@@ -113,9 +142,8 @@ class Tvm:
         return lambda n: evaluator(n)(*x)
 
 
-class Onnx:
+class Onnx(Clock):
     """A graph as ONNX Runtime runs it."""
-    name = "onnx"
 
     def __init__(self):
         import onnxruntime

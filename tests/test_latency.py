@@ -57,7 +57,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(tmp_path, monkeypatch):
     timed, calls = [], timing.Tvm.calls
     monkeypatch.setattr(timing.Tvm, "calls", lambda self, g: timed.append(g.inputs[0].type.shape) or calls(self, g))
     assert table(["tiny", "tokens"], [OPTION], tmp_path).rows.keys() == {"tiny", "tokens"}
-    assert timed == [(9, 16)]
+    assert timed == [(9, 16), (32, 16, 16)]  # the layer that was not reached, and the reference
 
 
 def test_equal_programs_are_measured_once(tmp_path, monkeypatch):
@@ -66,7 +66,7 @@ def test_equal_programs_are_measured_once(tmp_path, monkeypatch):
     monkeypatch.setattr(timing.Tvm, "calls", lambda self, g: timed.append(g) or calls(self, g))
     twin = Layer("twin", *[getattr(CONV, f) for f in list(vars(CONV))[1:]])
     t = latency.latency_table({"conv": CONV, "twin": twin}, {"conv": ["int5/uint8", "int6/uint8"], "twin": ["int6/uint8"]}, cache=tmp_path)
-    assert len(timed) == 2  # the empty call, and one program
+    assert len(timed) == 3  # the empty call, the reference, and one program
     assert t.rows["conv"]["int5/uint8"] == t.rows["conv"]["int6/uint8"] == t.rows["twin"]["int6/uint8"]
 
 
@@ -134,6 +134,11 @@ def test_steady_knows_work():
     assert 8 < long.us / short.us < 50 and short.calls > long.calls
     assert timing.stands([1.0, 3.0] * 40) and not timing.stands([1.0] * 40 + [1.1] * 40)
     assert short.us <= short.median_us and timing.fastest([1.0] * 20 + [5.0] * 80) == 1
+
+
+def test_times_are_told_at_one_speed():
+    """A machine half as fast takes twice as long for the reference too."""
+    assert timing.Timing(30.0, 33.0, .1, 100, 4.0).at(2.0) == timing.Timing(15.0, 16.5, .1, 100, 2.0)
 
 
 def test_kept_results(tmp_path, monkeypatch):
