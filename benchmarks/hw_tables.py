@@ -1,6 +1,6 @@
 """Cost tables measured on the hardware, and how far their sums are from whole networks: markdown tables.
 
-    QSEARCH_DATA=... python -m benchmarks.hw_tables latency [--only resnet20] [--cache DIR]
+    OMP_NUM_THREADS=1 QSEARCH_DATA=... python -m benchmarks.hw_tables latency [--only resnet20] [--cache DIR]
     python -m benchmarks.hw_tables fpga [--device ecp5-85k] [--cycles 5000] [--cache DIR]
 
 latency: layers of real networks through TVM and ONNX Runtime on this machine; the fixed part is fitted to a uniform plan, the
