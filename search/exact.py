@@ -42,7 +42,7 @@ def choose(columns: Columns, room: np.ndarray, solver: str, limit: float, gap: f
     """
     deadline, groups = time.monotonic() + limit, len(columns.starts)
     allowed = lambda regret: gap * max(regret, regret + base)
-    relative = lambda left: left / max(upper, upper + base) if left > 0 else 0.0  # of the best choice so far
+    relative = lambda left: float(left / max(upper, upper + base)) if left > 0 else 0.0  # of the best choice so far
     kept = np.flatnonzero((columns.excess <= room).all(axis=1))
     best, upper, size, lower = None, math.inf, CORE, 0.0
     prices, cuts, top = (np.zeros(len(room)), None, 0.0) if near is None else (near.prices, near.cuts, 0.0)

@@ -20,16 +20,17 @@ def pareto(damage: Damage, costs: Mapping[str, Table], resource: str, points: in
 
     The budget of `resource` takes `points` values between the least it can be (within the other `budgets`) and what the plan of
     least damage pays; each plan is the cheapest of its damage.  Of several damages (as for allocate) the weighted sum counts.
-    `how` goes to allocate: ties, fixed, forbid, reference, solver, time_limit and gap of each point.  UserError: as allocate.
+    `how` goes to allocate: ties, fixed, forbid, reference, solver, time_limit and gap of each point; with `pairs` plans are not
+    the cheapest of their damage, only undominated.  UserError: as allocate.
     """
     if resource not in costs:
         raise UserError(f"no cost table of {resource!r}, only of: {', '.join(costs) or 'nothing'}")
     if points < 2:
         raise UserError(f"a front of {points} points; ask for 2 or more")
-    if left_out := [k for k in ("pairs", "order") if how.get(k)]:
-        raise UserError(f"a front takes no {left_out[0]}; call allocate with each budget")
+    if how.pop("order", "weighted") != "weighted":
+        raise UserError("a front is over one damage or a weighted sum of several; call allocate with each budget for another order")
     others = {r: b for r, b in (budgets or {}).items() if r != resource}
-    search = (_Worst if combines_by_max(costs[resource]) else _Sweep)(damage, dict(costs), resource, others, how)
+    search = (_Each if combines_by_max(costs[resource]) or how.get("pairs") else _Sweep)(damage, dict(costs), resource, others, how)
     plans = [search.within(None)]
     grid = search.grid(plans[0].costs[resource], points)
     for i, most in enumerate(grid[::-1]):
@@ -51,8 +52,8 @@ def undominated(plans: Sequence[Plan], metric: str, resource: str) -> list[Plan]
 
 
 @dataclass
-class _Worst:
-    """A front over a maximum: each of its values leaves other menus, so that each point is a question of its own."""
+class _Each:
+    """A front whose points are questions of their own: over a maximum, whose values leave other menus, or with pairs."""
     damage: Damage
     costs: dict[str, Table]
     resource: str
@@ -69,10 +70,13 @@ class _Worst:
             return None
 
     def grid(self, most: float, points: int) -> list[float]:
-        """The values that the maximum can take below `most`, which the best plan pays."""
-        how = {k: v for k, v in self.how.items() if k not in ("time_limit", "gap")}
+        """Budgets below `most`, which the best plan pays: evenly spread, or of a maximum the values that it can take."""
+        table = self.costs[self.resource]
+        how = {k: v for k, v in self.how.items() if k not in ("time_limit", "gap", "pairs")}
+        if not combines_by_max(table):
+            return _Sweep(self.damage, self.costs, self.resource, self.others, how).grid(most, points)
         task = Task(self.damage, self.costs, self.others, **how)
-        paid = task.space.worst(self.costs[self.resource].rows)
+        paid = task.space.worst(table.rows)
         least = float(np.minimum.reduceat(paid, task.space.starts).max())
         values = sorted({v for v in paid.tolist() if least <= v < most})
         return values if len(values) < points else [values[i * len(values) // (points - 1)] for i in range(points - 1)]

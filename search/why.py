@@ -32,7 +32,7 @@ def why(s: Space, columns: Columns, room: np.ndarray, resources: list[str], foun
     tight = (needs[following] > spare).any(axis=0) if len(following) else np.zeros(len(resources), bool)
     budgets = {r: {"spare": float(max(0.0, left)), "price": float(p), "tight": bool(t)}
                for r, left, p, t in zip(resources, spare, found.prices, tight)}
-    return {"bound": found.bound, "budgets": budgets, "layers": layers}
+    return {"bound": float(found.bound), "budgets": budgets, "layers": layers}
 
 
 def explain(plan: Plan) -> list[str]:

@@ -74,9 +74,10 @@ def test_one_plan_is_a_front():
 @pytest.mark.parametrize("args, text", [
     (("dsp",), "no cost table of 'dsp', only of: bytes, lut"),
     (("bytes", 1), "a front of 1 points; ask for 2 or more"),
+    (("bytes", 5, None, None, {"order": "lexicographic"}), "a front is over one damage or a weighted sum of several; call allocate with each"),
     (("bytes", 5, {"lut": 1}), "no plan fits lut<=1: the smallest possible is lut="),
 ])
 def test_messages(args, text):
     with pytest.raises(UserError) as e:
-        pareto(*instance(0), *args)
+        pareto(*instance(0), *args[:4], **(args[4] if len(args) > 4 else {}))
     assert str(e.value).startswith(text)

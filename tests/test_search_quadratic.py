@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from ir import Table, UserError
-from search import Pairs, allocate, quadratic
+from search import Pairs, allocate, pareto, quadratic
 from search.budgets import total, within
 from search.objectives import objectives
 
@@ -125,6 +125,15 @@ def test_exchanges_reach_a_local_best():
         for j in places:
             tried[s.group[j]] = j
         assert excess[tried].sum() > room or own.value(goal, tried) >= own.value(goal, best) - 1e-9
+
+
+def test_a_front_with_pairs():
+    """Every point is the best of its budget, by brute force, and none beats another."""
+    damage, costs, pairs = instance(11, layers=4)
+    front = pareto(damage, costs, "lut", 6, pairs=pairs, gap=0)
+    assert len(front) > 2 and all(a.costs["lut"] < b.costs["lut"] and a.damage["kl"] > b.damage["kl"] for a, b in itertools.pairwise(front))
+    for p in front:
+        assert p.damage["kl"] == pytest.approx(brute(damage, costs, {"lut": p.costs["lut"]}, pairs), rel=1e-6)
 
 
 @pytest.mark.parametrize("pairs, how, text", [
