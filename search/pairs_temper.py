@@ -14,8 +14,10 @@ def tempered(pairs: Pairs, damage: Table) -> Pairs:
     Of some pairs only, or of measured ones, sums need not be those of a semidefinite matrix; an allocator then finds the plans that
     are foretold best for no reason (ResNet-20 at 70 % of the bytes, superposed pairs: KL foretold -.005, measured .006, and .0004
     tempered as without any pairs; benchmarks/pairs.py).  It bounds the harm and adds no knowledge: the 40 strongest of 190 pairs may
-    still be worse than none, all of them from `gauss_newton_pairs` need no tempering.  With s the roots of the damages alone, surpluses v >= -2 N s s' and N the worst of each two layers
-    (at most 1), the damage of a plan is at least s's - f s'N s, which is >= 0 for f <= 1 / (largest eigenvalue of N).
+    still be worse than none, all of them from `gauss_newton_pairs` need no tempering.
+
+    With s the roots of the damages alone, surpluses v >= -2 N s s' and N the worst of each two layers (at most 1), the damage of a
+    plan is at least s's - f s'N s, which is >= 0 for f <= 1 / (largest eigenvalue of N).
     `about["tempered"]` is f.  UserError: damage of another metric or model, or without one of the layers or options.
     """
     if pairs.name != damage.name or (pairs.about.get("model") or "") != (damage.about.get("model") or ""):
