@@ -11,10 +11,11 @@ from .curvature import checked_labels
 from .encode import encoding_of
 from .fake import to_codes
 from .net import Net, Step, compute, constant, fingerprint
-from .observers import Calibration, checked
+from .observers import Calibration, checked, weight_scale
 from .qat import loss_of
 
 RANGES = ("dynamic", "calibrated")
+RANGE_STEPS = 10  # scales tried for each channel in each step of training
 
 
 class OneShot:
@@ -22,18 +23,20 @@ class OneShot:
     next batch and returns the loss before the step.
 
     x (N, *input.shape), y: labels (N,) for cross-entropy; None: the outputs of the float net are learned.  Weights are symmetric
-    about 0 up to the largest of their channel (FLIQS, arXiv 2308.03290), or of the tensor with a `t` option; activations cover what
-    a batch holds ("dynamic") or what the calibration's observer chose ("calibrated", which stands still while the weights move).
+    about 0, with a scale for each channel (for the tensor with a `t` option): of the least squared error, or up to the largest
+    weight ("minmax").  FLIQS (arXiv 2308.03290) takes the latter; we differ, as two bits then lose a trained net at the start.
+    Activations cover what a batch holds ("dynamic") or what the calibration's observer chose ("calibrated").
     Gradients pass as if nothing were rounded, and stop where a value is clipped.  Any format will do on either side, small floats
     too, and one side may be left in float; the quantizer is stricter.  `seed` governs the order of the samples.
     UserError: labels that do not fit, an unknown range, a layer the net does not have, weights in an unsigned format, a loss
     that is no number.
     """
 
-    def __init__(self, net: Net, calibration: Calibration, x, y=None, lr: float = 1e-4, batch: int = 32, seed: int = 0, acts: str = "dynamic"):
+    def __init__(self, net: Net, calibration: Calibration, x, y=None, lr: float = 1e-4, batch: int = 32, seed: int = 0, acts: str = "dynamic",
+                 weight_range: str = "mse"):
         if acts not in RANGES:
             raise UserError(f"unknown range of activations {acts!r} (known: {', '.join(RANGES)})")
-        self.net, self.calibration, self.acts, self.batch = net, calibration, acts, batch
+        self.net, self.calibration, self.acts, self.batch, self.weight_range = net, calibration, acts, batch, weight_range
         self.x, self._rng = checked(net, x), np.random.default_rng(seed)
         self.y = None if y is None else checked_labels(net, torch.as_tensor(y), len(self.x))
         self.weights = {n: nn.Parameter(s.weight.detach().clone()) for n, s in net.layers.items()}
@@ -101,9 +104,13 @@ class OneShot:
     def _layer(self, s: Step, x: torch.Tensor, o: Option | None) -> torch.Tensor:
         w, b = self.weights[s.name], self.biases.get(s.name)
         if o is not None:
-            w = w if o.weights == "-" else _rounded_weights(w, o.weight_format, o.granularity != "t")
+            w = w if o.weights == "-" else self._rounded_weights(w, o.weight_format, o.granularity != "t")
             x = x if o.acts == "-" else self._rounded(s.args[0], x, o.act_format)
         return compute(Step(s.name, s.kind, s.args, s.shape, s.attrs, w, b), x)
+
+    def _rounded_weights(self, w: torch.Tensor, fmt: NumberFormat, per_channel: bool) -> torch.Tensor:
+        scale = weight_scale(w, fmt, self.weight_range, per_channel, RANGE_STEPS).float().view(-1, *[1] * (w.dim() - 1))
+        return to_codes(w / scale, fmt) * scale
 
     def _rounded(self, source: str, x: torch.Tensor, fmt: NumberFormat) -> torch.Tensor:
         if self.acts == "calibrated":
@@ -111,10 +118,3 @@ class OneShot:
         else:
             e = encoding_of(float(x.detach().min()), float(x.detach().max()), fmt)
         return (to_codes(x / e.scale + e.zero, fmt) - e.zero) * e.scale
-
-
-def _rounded_weights(w: torch.Tensor, fmt: NumberFormat, per_channel: bool) -> torch.Tensor:
-    rows = w.detach().reshape(len(w) if per_channel else 1, -1)
-    scale = (rows.abs().amax(1) / fmt.hi).view(-1, *[1] * (w.dim() - 1))
-    scale = torch.where(scale > 0, scale, 1.0)
-    return to_codes(w / scale, fmt) * scale

@@ -81,6 +81,19 @@ class _Walk:
             g, k = np.unravel_index(flat, self.shape)
             if self.there[g, k] and steps[g, k]:
                 self._measure(g, k)
+        for g, k in zip(*np.nonzero(np.isnan(self.change) & self.there)):
+            self.change[g, k] = self._guess(g, k)
+
+    def _guess(self, g: int, k: int) -> float:
+        """What there were no evaluations for: of the nearest option that was measured, four times as much a step down, as rounding
+        noise has it; with none measured, the mean of other groups.
+        """
+        known = np.flatnonzero(self.fresh[g])
+        if len(known):
+            n = known[np.abs(known - k).argmin()]
+            return self.change[g, n] * 4.0 ** max(n - k, 0)
+        others = self.change[self.fresh[:, k], k]
+        return float(others.mean()) if len(others) else math.nan
 
     def _measure(self, g: int, k: int) -> None:
         other = self.genes.copy()

