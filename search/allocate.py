@@ -94,7 +94,7 @@ def _with_pairs(task: Task, pairs: Pairs, left, time_limit: float, gap: float) -
     if found.chosen is None:
         raise task.none_found(found, paid, summed, time_limit)
     there = replace(paid.columns, regret=own.field(paid.goal, found.chosen))
-    plan = task.plan(found.chosen, proven(found) | why(task.space, there, paid.room(summed), list(paid.least), found))
+    plan = task.plan(found.chosen, proven(found) | why(task.space, there, paid.given(summed), list(paid.least), found))
     surplus = pairs.total(plan.options)
     plan.damage[pairs.name] += surplus
     plan.why |= {"pairs": surplus, "objective": plan.why["objective"] + surplus * own.scale}

@@ -42,7 +42,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Solver:
-    """solve(program, seconds, slack): the least to within `slack` of cost, by the solver's own tolerances."""
+    """solve(program, seconds, slack): the least to within `slack` of cost, by the solver's own tolerances; the package it comes in."""
+    package: str
     available: Callable[[], bool]
     solve: Callable[[Program, float, float], Answer]
 
@@ -105,5 +106,5 @@ def _cbc(p: Program, limit: float, slack: float) -> Answer:
     return Answer(values, late, -np.inf if late else float(p.cost @ values) - slack)
 
 
-SOLVERS.register("highs")(Solver(lambda: find_spec("highspy") is not None, _highs))
-SOLVERS.register("cbc")(Solver(lambda: _cbc_command().available(), _cbc))
+SOLVERS.register("highs")(Solver("highspy", lambda: find_spec("highspy") is not None, _highs))
+SOLVERS.register("cbc")(Solver("pulp", lambda: _cbc_command().available(), _cbc))

@@ -11,7 +11,7 @@ from ir import Option, Plan, Table, UserError
 from .budgets import TOLERANCE, bound, combines_by_max, region, split, total, within
 from .exact import Found, choose
 from .objectives import Damage, objectives, one_model, score
-from .solve import ready
+from .solve import SOLVERS, ready
 from .space import Columns, Space, below, by_pattern, space
 from .why import why
 
@@ -76,7 +76,7 @@ class Task:
         used = [self.costs[r] for r in most if "target" in self.costs[r].about]
         return Plan(options, {g.name: total(g.table, options) for g in self.goals}, paid, dict(most),
                     target=str(used[0].about["target"]) if used else "", model=str(self.goals[0].table.about.get("model", "")),
-                    why={"solver": self.solver, "pulp": version("pulp"), "weights": {g.name: g.weight for g in self.goals},
+                    why={"solver": self.solver, "version": version(SOLVERS[self.solver].package), "weights": {g.name: g.weight for g in self.goals},
                          "objective": math.fsum(self.score[k][o] for k, o in options.items()),
                          "ties": self.ties, "fixed": _plain(self.fixed), "forbid": _plain(self.forbid)} | about)
 
@@ -106,8 +106,13 @@ class Paid:
         self.goal, self.columns = goal, Columns(s.group, regret, excess)
         self.least = {r: math.fsum([above[r][1], fixed]) for r, (_, fixed) in bounded.items()}
 
+    def given(self, most: Mapping[str, float]) -> np.ndarray:
+        """What the bounds leave above the least."""
+        return np.array([most[r] - least for r, least in self.least.items()])
+
     def room(self, most: Mapping[str, float]) -> np.ndarray:
-        return np.array([most[r] + TOLERANCE * abs(most[r]) - least for r, least in self.least.items()])
+        """The same, widened by what rounding may take."""
+        return self.given(most) + np.array([TOLERANCE * abs(most[r]) for r in self.least])
 
     def ask(self, most: Mapping[str, float], solver: str, limit: float, gap: float, **known) -> Found:
         return choose(self.columns, self.room(most), solver, limit, gap, self.base, **known)
@@ -122,7 +127,7 @@ def question(task: Task) -> Paid:
 def reasons(task: Task, paid: Paid, found: Found, most: Mapping[str, float]) -> dict:
     """The `why` of a plan: what was proven, what every budget is worth, and what each layer would get next."""
     columns = Columns(paid.columns.group, paid.goal, paid.columns.excess)
-    return proven(found) | why(task.space, columns, paid.room(most), list(paid.least), found)
+    return proven(found) | why(task.space, columns, paid.given(most), list(paid.least), found, paid.base)
 
 
 def proven(found: Found) -> dict: return {"status": found.status, "gap": found.gap}

@@ -202,7 +202,7 @@ def test_why():
     assert why["budgets"]["lut"] == {"spare": pytest.approx(3), "price": pytest.approx(0.5), "tight": True}
     assert why["budgets"]["ff"] == {"spare": pytest.approx(3), "price": 0.0, "tight": False}
     assert why["layers"]["a"] == {"next": "int8/uint8", "saves": 2.0, "needs": {"lut": 4.0, "ff": 0.0}, "over": {"lut": pytest.approx(1)}}
-    assert why["bound"] <= 5 and why["gap"] == 0 and why["seconds"] >= 0
+    assert 5 - 1e-6 <= why["bound"] <= 5 == why["objective"] and why["gap"] == 0 and why["seconds"] >= 0
     assert explain(plan) == ["lut: 8 of 11, tight; one more unit would save 0.5 of damage", "ff: 2 of 5, not tight",
                              "a: int4/uint8; int8/uint8 would save 2 for +4 lut, +0 ff; 1 lut too many",
                              "b: int4/uint8; int8/uint8 would save 2 for +4 lut, +0 ff; 1 lut too many"]
