@@ -30,7 +30,7 @@ def relaxed(columns, room):
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), resources=st.integers(0, 6), room=st.floats(0.05, 0.9), decades=st.sampled_from([1.0, 6.0]))
 def test_the_dual_reaches_the_relaxation(seed, resources, room, decades):
-    """Never above it (a true bound), and within a thousandth of it; without end where nothing fits."""
+    """Never above it (a true bound), and within a thousandth of it (or a millionth of the largest regret); without end where nothing fits."""
     columns, room = instance(seed, resources=resources, room=room, decades=decades)
     found, best = dual(columns, room), relaxed(columns, room)
     assert (found.prices >= 0).all()
@@ -39,7 +39,7 @@ def test_the_dual_reaches_the_relaxation(seed, resources, room, decades):
     if best is None:
         assert found.bound > columns.regret.max() * 10
     else:
-        assert found.bound <= best + 1e-6 and found.bound >= best - 1e-3 * best - 1e-7
+        assert found.bound <= best + 1e-6 and found.bound >= best - 1e-3 * best - 1e-6
 
 
 @pytest.mark.parametrize("seed", range(8))
