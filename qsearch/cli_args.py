@@ -9,7 +9,7 @@ DataOption = Annotated[str, typer.Option("--data", "-d", help="file.npz (x, y, m
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder or file to write")]
 Targets = Annotated[list[str], typer.Option("--target", "-t", help="cpu, onnx or an FPGA; `qsearch list targets`; may be repeated")]
 Budgets = Annotated[list[str], typer.Option("--budget", "-b", help="lut=20000, bytes=25%, wbits=4 ...; may be repeated")]
-Metrics = Annotated[list[str], typer.Option("--metric", "-m", help="`qsearch list metrics`; the plan minimises the first, or those with weights: kl=0.7")]
+Metrics = Annotated[list[str], typer.Option("--metric", "-m", help="`qsearch list metrics`; the plan minimises the first, or those weighed: kl=0.7")]
 Options = Annotated[str, typer.Option(help="weight formats / activation formats that a layer may get")]
 Fix = Annotated[list[str], typer.Option("--fix", help="LAYER=OPTIONS: an own menu; LAYER: a name, pattern, first or last; may be repeated")]
 Tie = Annotated[list[str], typer.Option("--tie", help="LAYER,LAYER,... get the same option; or residual, qkv, shared; may be repeated")]

@@ -68,7 +68,8 @@ def run(model, data, out: Path | str, settings: Settings | None = None, screen: 
                          lambda: load_pairs(out, names[0])) if s.pairs else None
     plan_key = [*sense_key, *(v for k, v in asdict(s).items() if k not in NO_PLAN), *map(canonical_rows, costs.values())]
     plan = journal.step("plan", "allocate bits", plan_key,
-                        lambda progress: save_plan(choose(damage, costs, s, net.hash, pairs, looked, progress, out / "search.cache"), out / "plan.json"),
+                        lambda progress: save_plan(choose(damage, costs, s, net.hash, pairs, looked, progress, out / "search.cache"),
+                                                   out / "plan.json"),
                         lambda: Plan.load(out / "plan.json"))
     front = journal.step("front", "Pareto front", plan_key, lambda progress: save_front(pareto(damage, costs, s), out),
                          lambda: load_front(out)) if s.pareto else []

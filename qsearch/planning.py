@@ -1,5 +1,6 @@
 """From tables to a plan: which damage is made small, under which floors, by which searcher."""
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ir import Plan, Table, UserError
@@ -19,8 +20,8 @@ def mistyped(net, s: Settings) -> None:
 def possible(net, costs: dict[str, Table], s: Settings) -> None:
     """UserError: no plan keeps the budgets and the rules, whatever the damage."""
     from search import allocate
-    nothing = {"nothing": Table("nothing", "damage", {layer: dict.fromkeys(o, 0.0) for layer, o in menus(net, s).items()}, about={"ties": ties_of(net)})}
-    allocate(nothing["nothing"], costs, budgets_of(s), **rules(nothing, s))
+    nothing = Table("nothing", "damage", {layer: dict.fromkeys(o, 0.0) for layer, o in menus(net, s).items()}, about={"ties": ties_of(net)})
+    allocate(nothing, costs, budgets_of(s), **rules({"nothing": nothing}, s))
 
 
 def choose(damage: dict[str, Table], costs: dict[str, Table], s: Settings, model: str = "", pairs: Pairs | None = None,
@@ -32,7 +33,7 @@ def choose(damage: dict[str, Table], costs: dict[str, Table], s: Settings, model
     """
     SEARCHERS[s.searcher]  # a name that means nothing is refused before all else
     if s.groups:
-        plan = by_groups(damage, costs, s, look, progress)
+        plan = by_groups(damage, costs, s, look, progress, cache)
     elif s.searcher != EXACT:
         plan = searched(damage, costs, s, look, progress, cache)
     else:
@@ -69,8 +70,8 @@ def tied(damage: dict[str, Table], s: Settings) -> list[tuple[str, ...]]:
         if len(tie) > 1:
             found.append(tie)
         elif not known.get(tie[0]):
-            raise UserError(f"tie {tie[0]!r}: this model has no such layers (it has ties {', '.join(k for k, v in known.items() if v) or 'of no kind'}); "
-                            "name layers, for example a,b")
+            there = ", ".join(k for k, v in known.items() if v) or "of no kind"
+            raise UserError(f"tie {tie[0]!r}: this model has no such layers (it has ties {there}); name layers, for example a,b")
         else:
             found += [tuple(t) for t in known[tie[0]]]
     return found
@@ -107,33 +108,39 @@ def named(damage: dict[str, Table], name: str) -> Table:
     return damage[name]
 
 
-def by_groups(damage: dict[str, Table], costs: dict[str, Table], s: Settings, look, progress) -> Plan:
+def by_groups(damage: dict[str, Table], costs: dict[str, Table], s: Settings, look, progress, cache) -> Plan:
     """Each group's own programme, a sweep over how they share the budgets, and a final choice measured on the model's output."""
-    from dataclasses import replace
+    import quant
     from search import decoupled, groups, output_error
     probe = looked(look, "--group")
-    layers = list(next(iter(damage.values())).rows)
+    layers = {k: v for k, v in quant.geometry(probe.net).items() if k in next(iter(damage.values())).rows}
     tables = {g.name: replace(floored(named(damage, g.metric), damage, s), rows={k: damage[g.metric].rows[k] for k in g.layers})
               for g in groups(layers, s.groups).values()}
     found = decoupled(tables, costs, budgets_of(s), output_error(probe), ratios=s.ratios or None, ties=tied(damage, s), progress=progress,
                       solver=s.solver)
+    if cache:
+        found.save(cache.with_name("decoupled.json"))
     return found.plan()
 
 
 def searched(damage: dict[str, Table], costs: dict[str, Table], s: Settings, look, progress, cache) -> Plan:
-    """Another searcher: `greedy` on the tables; `evolve` on the model itself, the first metric measured for each whole plan."""
+    """Another searcher: `greedy` on the tables, `evolve` on the first metric measured for each whole plan, `fliqs` on training steps.
+
+    What fliqs trains is left behind: `quantize --tune` trains the plan's own weights.
+    """
     from search import find, whole_plan
     goal = objective(damage, s)
-    tables = goal if isinstance(goal, list) else [(goal, 1.0)]
-    options = {k: tuple(row) for k, row in tables[0][0].rows.items()}
-    how = {"ties": tied(damage, s), "seed": s.seed, "progress": progress}
-    if s.forbid:
-        raise UserError(f"--forbid goes with the searcher {EXACT!r} only; leave the options out of --options or --fix")
+    first = goal[0][0] if isinstance(goal, list) else goal
+    options = {k: tuple(row) for k, row in first.rows.items()}
+    how = {"ties": tied(damage, s), "forbid": forbidden(s), "seed": s.seed, "progress": progress}
     if s.searcher == "greedy":
         return find("greedy", options, goal, costs, budgets_of(s), **how)
-    probe = looked(look, f"--searcher {s.searcher}")
-    return find(s.searcher, options, whole_plan(probe, metrics_of(s)[0]), costs, budgets_of(s), evaluations=s.evaluations,
-                prior=tables[0][0], cache=cache, key=probe.key, **how)
+    probe, metric = looked(look, f"--searcher {s.searcher}"), metrics_of(s)[0]
+    how |= {"evaluations": s.evaluations, "name": "loss" if s.searcher == "fliqs" else metric}
+    if s.searcher == "fliqs":
+        import quant
+        return find("fliqs", options, quant.OneShot(probe.net, probe.calibration, probe.calibration.x, seed=s.seed), costs, budgets_of(s), **how)
+    return find(s.searcher, options, whole_plan(probe, metric), costs, budgets_of(s), prior=first, cache=cache, key=probe.key + metric, **how)
 
 
 def looked(look: Callable | None, what: str):

@@ -12,7 +12,7 @@ from .data import Data
 from .settings import Settings, menus, metrics_of
 
 FIT = 256  # samples at most that rounding is fitted to when damage is measured
-PREDICTED = "predicted"
+PREDICTED, STRONGEST = "predicted", 64  # interactions that are foretold, and how many of them a plan takes account of
 
 
 def probe(net, calibration, data: Data, s: Settings):
@@ -55,12 +55,20 @@ def sides(menu: Iterable[str], at: int) -> tuple[str, ...]:
 
 
 def interactions(looked, net, s: Settings, cache: Path | None = None, progress=None) -> Pairs:
-    """What pairs of layers do to each other, of the first metric: foretold from what each does alone, or measured."""
-    from search import gauss_newton_pairs, measure_pairs
+    """What pairs of layers do to each other, of the first metric: foretold from what each does alone, or measured.
+
+    Foretold ones are the strongest, `predicted:20` of them; measured ones are those that measure_pairs means by the setting.
+    UserError: not a number of pairs, or what measure_pairs refuses.
+    """
+    from search import gauss_newton_pairs, measure, measure_pairs
     metric, options = metrics_of(s)[0], menus(net, s)
-    if s.pairs == PREDICTED:
-        return gauss_newton_pairs(looked, options, metric=metric)
-    return measure_pairs(looked, options, s.pairs, metric, cache, progress)
+    kind, _, number = s.pairs.partition(":")
+    if kind != PREDICTED:
+        return measure_pairs(looked, options, s.pairs, metric, cache, progress)
+    if number and not number.isdecimal():
+        raise UserError(f"pairs {s.pairs!r}: after predicted: comes a number of pairs, for example predicted:{STRONGEST}")
+    alone = measure(looked, [metric], options, cache)[metric]
+    return gauss_newton_pairs(looked, options, int(number or STRONGEST), metric, damage=alone, progress=progress)
 
 
 def save_pairs(pairs: Pairs, out: Path) -> Pairs:

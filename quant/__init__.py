@@ -3,6 +3,7 @@ from .capture import capture
 from .curvature import fisher_diagonals, hessian_traces
 from .load import load_model
 from .model import QuantNet
+from .oneshot import OneShot
 from .net import Net, Step, geometry
 from .onnx_import import load_onnx
 from .observers import OBSERVERS, Calibration, calibrate

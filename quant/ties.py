@@ -20,7 +20,8 @@ def ties(net: Net, names: Iterable[str]) -> list[tuple[str, ...]]:
     for name in names:
         groups = TIES[name](net)
         if not groups:
-            raise UserError(f"tie {name!r}: this model has no such layers ({TIES[name].__doc__.strip().splitlines()[0].rstrip('.').lower()}); leave it out")
+            what = TIES[name].__doc__.strip().splitlines()[0].rstrip(".").lower()
+            raise UserError(f"tie {name!r}: this model has no such layers ({what}); leave it out")
         found += groups
     return found
 

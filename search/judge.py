@@ -1,13 +1,13 @@
 """An objective that is asked once for each plan, so many times at most, and remembers in a file what it was told."""
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ir import UserError
-from ir.store import canonical, digest, save_text
+from ir.store import canonical, digest
 
+from .ledger import Ledger
 from .searchers import Genes, Problem
 
 
@@ -30,9 +30,7 @@ class Judge:
         self.deadline = self.start + time_limit
         self.answers: dict[Genes, float] = {}
         self.history: list[list[float]] = []  # [evaluations so far, least damage of a plan that fits], where it fell
-        self.cache = Path(cache) if cache else None
-        self.key = digest(key, canonical(problem.menus))
-        self.filed = _read(self.cache, self.key) if self.cache else {}
+        self.filed = Ledger(cache, digest(key, canonical(problem.menus)))
 
     @property
     def done(self) -> bool: return (self.limit is not None and len(self.answers) >= self.limit) or time.monotonic() > self.deadline
@@ -60,42 +58,7 @@ class Judge:
                 "seconds": round(time.monotonic() - self.start, 3), **more}
 
     def _ask(self, genes: Genes) -> float:
-        if self.cache is None:
-            return self.problem.damage(genes)
-        options = canonical(self.problem.options(genes))
-        if options not in self.filed:
-            self.filed[options] = self.problem.damage(genes)
-            body = [self.key, options, self.filed[options]]
-            _append(self.cache, canonical([digest(canonical(body)), body]) + "\n")
-        return self.filed[options]
-
-
-def _read(path: Path, key: str) -> dict[str, float]:
-    """The answers of this key.  Lines that are torn or altered are dropped from the file; those of others stay."""
-    try:
-        lines = path.read_text(errors="replace").splitlines(keepends=True)
-    except FileNotFoundError:
-        return {}
-    except OSError as e:
-        raise UserError(f"cannot read the cache {path}: {e.strerror or e}; name another file") from None
-    whole = [(line, body) for line in lines if (body := _body(line))]
-    if len(whole) < len(lines):
-        save_text(path, "".join(line for line, _ in whole))
-    return {options: value for _, (k, options, value) in whole if k == key}
-
-
-def _body(line: str) -> list | None:
-    try:
-        check, body = json.loads(line)
-    except (ValueError, TypeError):
-        return None
-    return body if line.endswith("\n") and isinstance(body, list) and len(body) == 3 and check == digest(canonical(body)) else None
-
-
-def _append(path: Path, line: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab", buffering=0) as f:
-            f.write(line.encode())
-    except OSError as e:
-        raise UserError(f"cannot write the cache {path}: {e.strerror or e}; choose a folder that can be written, with room") from None
+        asked = (canonical(self.problem.options(genes)),)
+        if asked not in self.filed:
+            self.filed.enter(asked, self.problem.damage(genes))
+        return self.filed[asked]

@@ -1,14 +1,12 @@
 """Damage tables, cell by cell; what was measured survives a kill."""
-import contextlib
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ir import Table, UserError
-from ir.store import canonical, digest, save_text
 
 from .engines import ENGINES, Cell, Unit
+from .ledger import Ledger
 from .metrics import METRICS
 from .probe import Probe, Remembering
 
@@ -28,22 +26,20 @@ def measure(probe: Probe, metrics: Sequence[str], options: Mapping[str, Iterable
     if workers < 1:
         raise UserError(f"{workers} workers; give 1 or more")
     cells = [(m.name, layer, o) for layer in options for o in options[layer] for m in named]
-    known = _load(Path(cache), probe.key) if cache else {}
+    known = Ledger(cache, probe.key)
     todo = [c for c in cells if c not in known]
     shared = Remembering(probe)
     first, *rest = units(todo) or [None]
-    with _Appender(cache) as append:
-        done = len(cells) - len(todo)
-        if progress:
-            progress(done, len(cells), "")
-        # the first unit is measured here in any case: what a metric finds out once for all layers then travels to the workers
-        for answers in ([run(shared, named, [first], 1)] if first else []) + [run(shared, named, rest, workers)]:
-            for cell, value in answers:
-                known[cell] = _finite(value, cell)
-                append(_line(probe.key, cell, known[cell]))
-                done += 1
-                if progress:
-                    progress(done, len(cells), " ".join(cell))
+    done = len(cells) - len(todo)
+    if progress:
+        progress(done, len(cells), "")
+    # the first unit is measured here in any case: what a metric finds out once for all layers then travels to the workers
+    for answers in ([run(shared, named, [first], 1)] if first else []) + [run(shared, named, rest, workers)]:
+        for cell, value in answers:
+            known.enter(cell, _finite(value, cell))
+            done += 1
+            if progress:
+                progress(done, len(cells), " ".join(cell))
     about = {"probe": probe.key} | ({"model": probe.model} if getattr(probe, "model", "") else {})
     return {m.name: Table(m.name, "damage", {k: {o: known[m.name, k, o] for o in options[k]} for k in options}, m.unit, about) for m in named}
 
@@ -61,64 +57,3 @@ def _finite(v: float, cell: Cell) -> float:
         raise UserError(f"metric {cell[0]!r}: layer {cell[1]!r} with {cell[2]!r} gives {v}; "
                         "leave this option out, or calibrate on other samples")
     return float(v)
-
-
-def _line(key: str, cell: tuple[str, ...], value: float) -> str:
-    body = [key, *cell, value]
-    return canonical([digest(canonical(body)), body]) + "\n"
-
-
-def _load(path: Path, key: str) -> dict[tuple[str, ...], float]:
-    """The cells of this probe: of layers alone (metric, layer, option), and of two together (metric, layer, layer, option, option).
-
-    Lines that are torn or altered are dropped from the file; those of other probes stay.
-    """
-    try:
-        lines = path.read_text(errors="replace").splitlines(keepends=True)
-    except FileNotFoundError:
-        return {}
-    except OSError as e:
-        raise UserError(f"cannot read the cache {path}: {e.strerror or e}; name another file") from None
-    whole = [(line, body) for line in lines if (body := _body(line))]
-    if len(whole) < len(lines):
-        save_text(path, "".join(line for line, _ in whole))
-    return {tuple(cell): v for _, (k, *cell, v) in whole if k == key}
-
-
-def _body(line: str) -> list | None:
-    try:
-        check, body = json.loads(line)
-    except (ValueError, TypeError):
-        return None
-    return body if line.endswith("\n") and isinstance(body, list) and len(body) in (5, 7) and check == digest(canonical(body)) else None
-
-
-class _Appender:
-    """Context of a function that appends one line and hands it to the system before it returns; without a path it does nothing."""
-
-    def __init__(self, path: Path | str | None):
-        self.path, self.file = path, None
-
-    def __enter__(self) -> Callable[[str], None]:
-        if self.path is not None:
-            with self._told():
-                Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-                self.file = open(self.path, "ab", buffering=0)
-        return self._append
-
-    def __exit__(self, *_) -> None:
-        if self.file:
-            self.file.close()
-
-    def _append(self, line: str) -> None:
-        if self.file:
-            with self._told():
-                self.file.write(line.encode())
-
-    @contextlib.contextmanager
-    def _told(self):
-        try:
-            yield
-        except OSError as e:
-            raise UserError(f"cannot write the cache {self.path}: {e.strerror or e}; "
-                            "choose a folder that can be written, with room") from None

@@ -8,7 +8,8 @@ import numpy as np
 
 from ir import Table, UserError
 
-from .measure import _Appender, _line, _load, measure
+from .ledger import Ledger
+from .measure import measure
 from .metrics import METRICS
 from .pairs import Pairs
 from .probe import Probe, Remembering
@@ -35,15 +36,13 @@ def measure_pairs(probe: Probe, options: Mapping[str, Sequence[str]], which: Whi
     if len(cells) > limit:
         raise UserError(f"{len(chosen)} pairs of layers with all their options are {len(cells)} runs of the model, more than {limit}; "
                         "name fewer pairs or options, raise the limit, or take search.gauss_newton_pairs, which needs no such runs")
-    known = _load(Path(cache), probe.key) if cache else {}
+    known = Ledger(cache, probe.key)
     shared = Remembering(probe)
-    with _Appender(cache) as append:
-        for done, cell in enumerate(cells):
-            if progress:
-                progress(done, len(cells), " ".join(cell))
-            if cell not in known:
-                known[cell] = _both(shared, *cell)
-                append(_line(probe.key, cell, known[cell]))
+    for done, cell in enumerate(cells):
+        if progress:
+            progress(done, len(cells), " ".join(cell))
+        if cell not in known:
+            known.enter(cell, _both(shared, *cell))
     if progress:
         progress(len(cells), len(cells), "")
     rows: dict[tuple[str, str], dict[tuple[str, str], float]] = {pair: {} for pair in chosen}

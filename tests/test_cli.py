@@ -66,7 +66,8 @@ def test_plans_of_a_front_cost_more_and_damage_less(qsearch, folder):
 
 
 @pytest.mark.parametrize("what,holds", [("formats", "ternary"), ("metrics", "kl"), ("costs", "bops"), ("targets", "ecp5-85k"),
-                                        ("observers", "percentile"), ("engines", "ray"), ("searchers", "exact"), ("ties", "residual"), ("ops", "requant")])
+                                        ("observers", "percentile"), ("engines", "ray"), ("searchers", "exact"), ("ties", "residual"),
+                                        ("ops", "requant")])
 def test_list(qsearch, what, holds):
     code, out, _ = qsearch("list", what)
     assert code == 0 and holds in out
@@ -144,7 +145,8 @@ def test_the_search_from_the_command_line(qsearch, folder):
                  ["-m", "kl", "--pairs", tables / "pairs.kl.json"], ["-m", "kl", "--tie", "residual", "--forbid", "first=int2/*"],
                  ["-m", "kl", "--floor", "information=20"],
                  ["--group", "front=conv|mix:kl", "--group", "rest=*:task", "--ratio", 0.8, "--ratio", 1.2, "--model", MODEL, "-d", DATA],
-                 ["-m", "kl", "--searcher", "evolve", "--evaluations", 60, "--model", MODEL, "-d", DATA]):
+                 ["-m", "kl", "--searcher", "evolve", "--evaluations", 60, "--model", MODEL, "-d", DATA],
+                 ["-m", "kl", "--searcher", "fliqs", "--evaluations", 40, "--model", MODEL, "-d", DATA]):
         code, printed, err = qsearch("plan", tables, *budget, *more)
         assert code == 0 and "total" in printed and "budget wbits" in printed, (more, err)
     for more, line in ((["--searcher", "evolve"], "error: --searcher evolve measures whole plans on the model; give --model and --data"),

@@ -9,6 +9,7 @@ import pytest
 
 from ir import Layer, Option, Table, UserError
 from ir.store import digest
+from search.ledger import Ledger
 from search import COSTS, METRICS, cost_tables, measure, menu, parse_rules, per_layer
 
 WEIGHTS = {"fc1": (16, 8), "fc2": (12, 16), "out": (5, 12)}
@@ -182,10 +183,10 @@ def test_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="^cannot read the cache .*cells: Not a directory; name another file$"):
         measure(NumpyNet(), ["mse"], OPTIONS, tmp_path / "file" / "cells")
-    (tmp_path / "full").symlink_to("/dev/full")  # reads as endless zeros, so only what follows the reading is asked here
-    from search.measure import _Appender
-    with _Appender(tmp_path / "full") as append, pytest.raises(UserError, match="^cannot write the cache .*full: No space left on device"):
-        append("a line\n")
+    known = Ledger(tmp_path / "full", "key")
+    (tmp_path / "full").symlink_to("/dev/full")  # reads as endless zeros, so it comes after the reading
+    with pytest.raises(UserError, match="^cannot write the cache .*full: No space left on device"):
+        known.enter(("a", "b"), 1.0)
 
 
 CONV = Layer("conv", "conv", out_channels=8, in_channels=4, groups=2, kernel=(3, 3), stride=(1, 1), in_space=(6, 5), out_space=(4, 3))
