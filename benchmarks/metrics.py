@@ -5,7 +5,7 @@
 For each network: (1) Spearman correlation of a metric's damage with the measured increase of the cross entropy, over single layers
 (each layer x option; over all, and over those whose increase is above twice its standard error) and over 100 random plans (sum of
 damages); (2) top-1 accuracy and cross entropy of the plan that each metric
-leads to, at 3, 4, 5 and 6 weight bits on average with 8-bit and with 4-bit activations; (3) seconds that each metric takes.
+leads to, at 3, 4, 5 and 6 weight bits on average with 8-bit and with 4-bit activations (8 bits for the input); (3) seconds that each metric takes.
 `kl+pairs` is kl with the 64 strongest interactions that are foretold from the runs of kl itself.
 Metrics look at 128 calibration images (labels only where a metric asks for them), what is measured is measured on the evaluation
 images, with weights rounded by GPTQ on 256 other calibration images.  Everything is kept in OUT, so that it can be stopped and
@@ -102,6 +102,10 @@ class Bench:
             plans.append((options, self.keep(f"random {i}", lambda o=options: self.score(o))[0]))
         return plans
 
+    def width(self, layer: str, act: int) -> int:
+        """Activation bits of a layer: what the network itself is given keeps 8."""
+        return 8 if layer == next(iter(self.menus)) else act
+
     def pairs(self, metric: str, table):
         """The strongest interactions, foretold, and tempered."""
         start = time.perf_counter()
@@ -112,7 +116,8 @@ class Bench:
     def plan(self, name: str, table, bits: int, act: int, pairs=None) -> tuple[float, float, float]:
         """The score of the plan within so many weight bits, activations of `act` bits."""
         def make():
-            only = replace(table, rows={k: {o: v for o, v in row.items() if o.endswith(f"/uint{act}")} for k, row in table.rows.items()})
+            only = replace(table, rows={k: {o: v for o, v in row.items() if o.endswith(f"/uint{self.width(k, act)}")}
+                                        for k, row in table.rows.items()})
             best = allocate(only, self.bits, {"wbits": float(bits)}, pairs=pairs, time_limit=30.0, gap=1e-3)
             return self.score({k: str(o) for k, o in best.options.items()})
         return self.keep(f"plan {name} {bits} {act}", make)
@@ -123,16 +128,17 @@ def compare(bench: Bench, metrics: list[str]) -> str:
     rounding = bench.keep("seconds rounding", bench.round_weights)
     loss, acc, _ = bench.keep("float", lambda: bench.score({}))
     single, plans = bench.single(), bench.random()
-    uniform = [bench.keep(f"uniform {b} {a}", lambda a=a, b=b: bench.score({k: f"int{b}/uint{a}" for k in bench.menus}))
+    uniform = [bench.keep(f"uniform {b} {a}", lambda a=a, b=b: bench.score({k: f"int{b}/uint{bench.width(k, a)}" for k in bench.menus}))
                for a in ACTS for b in BUDGETS]
     certain = [c for c, (rise, error) in single.items() if rise > 2 * error]
-    lines = [f"### {bench.name}", "", f"float: top-1 {acc:.1%}, cross entropy {loss:.4f} on {len(bench.y)} images; {len(bench.menus)} layers; "
+    lines = [f"### {bench.name}", "",
+             f"float: top-1 {acc:.1%}, cross entropy {loss:.4f} on {len(bench.y)} images; {len(bench.menus)} layers; "
              f"rounding all weights took {rounding:.0f} s; {len(certain)} of {len(single)} single cells raise the loss by more than "
              "twice the standard error", "",
-             "| metric | seconds | rho, all single cells | rho, certain ones | rho, random plans | " + " | ".join(f"W{b}A{a}" for a in ACTS for b in BUDGETS)
-             + " | mean accuracy | mean cross entropy |", "|---|" + "---|" * (len(ACTS) * len(BUDGETS) + 6),
-             f"| uniform | | | | | {' | '.join(f'{s[1]:.1%}' for s in uniform)} | {np.mean([s[1] for s in uniform]):.2%} | "
-             f"{np.mean([s[0] for s in uniform]):.4f} |"]
+             "| metric | seconds | rho, all single cells | rho, certain ones | rho, random plans | "
+             + " | ".join(f"W{b}A{a}" for a in ACTS for b in BUDGETS) + " | mean accuracy | mean cross entropy |", "|---|" + "---|" * (len(ACTS) * len(BUDGETS) + 6),
+             f"| uniform | | | | | {' | '.join(f'{s[1]:.1%}' for s in uniform)} | "
+             f"{np.mean([s[1] for s in uniform]):.2%} | {np.mean([s[0] for s in uniform]):.4f} |"]
     for m in metrics:
         table, seconds = bench.damage(m.removesuffix(PAIRS))
         pairs = bench.pairs(m.removesuffix(PAIRS), table) if m.endswith(PAIRS) else None

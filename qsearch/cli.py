@@ -13,7 +13,7 @@ from ir import UserError
 
 from . import cli_search
 from .cli_args import (Apart, Budgets, DataOption, Engine, Evaluations, Fix, Floor, Forbid, Gap, Group, Measured, Metrics, Model, Observer,
-                       Options, Order, Out, PairsOf, Ratio, Rounding, Samples, Searcher, Seed, Solver, Targets, Tie, TimeLimit, Tolerance,
+                       Options, Order, Out, PairsOf, Ratio, Reference, Rounding, Samples, Searcher, Seed, Solver, Targets, Tie, TimeLimit, Tolerance,
                        Workers, ties)
 from .data import load_data
 from .plan_view import print_plan
@@ -43,7 +43,8 @@ def demo(out: Out = Path("qsearch-demo"), seed: Seed = 0,
 def run(model: Model, data: DataOption, out: Out = Path("qsearch-run"), target: Targets = ["cpu", "onnx"],  # noqa: B006
         budget: Budgets = ["bytes=25%"], metric: Metrics = ["kl", "sqnr"], options: Options = "", fix: Fix = [], tie: Tie = [],  # noqa: B006
         forbid: Forbid = [], floor: Floor = [], group: Group = [], ratio: Ratio = [], pairs: PairsOf = "", order: Order = "weighted",  # noqa: B006
-        tolerance: Tolerance = 0.01, searcher: Searcher = "exact", evaluations: Evaluations = 250, measured: Measured = False,
+        tolerance: Tolerance = 0.01, reference: Reference = "", searcher: Searcher = "exact", evaluations: Evaluations = 250,
+        measured: Measured = False,
         observer: Observer = "mse", rounding: Rounding = "gptq", apart: Apart = False, engine: Engine = "local", workers: Workers = 1,
         tune: Annotated[int, typer.Option(help="epochs of training under the plan")] = 0,
         lr: Annotated[float, typer.Option(help="learning rate of --tune")] = 1e-3,
@@ -57,7 +58,7 @@ def run(model: Model, data: DataOption, out: Out = Path("qsearch-run"), target: 
     s = Settings(targets=tuple(target), budgets=tuple(budget), metrics=tuple(metric), options=options or DEFAULT_OPTIONS,
                  rules=tuple(fix), ties=ties(tie), observer=observer, rounding=rounding, samples=samples, tune=tune, learning_rate=lr,
                  check=check, simulate=simulate, pareto=pareto, solver=solver, apart=apart, engine=engine, workers=workers,
-                 forbid=tuple(forbid), floors=tuple(floor), groups=tuple(group), ratios=tuple(ratio), pairs=pairs, order=order,
+                 forbid=tuple(forbid), floors=tuple(floor), groups=tuple(group), ratios=tuple(ratio), pairs=pairs, order=order, reference=reference,
                  tolerance=tolerance, searcher=searcher, evaluations=evaluations, measured=measured, time_limit=time_limit, gap=gap, seed=seed)
     show_result(flow.run(model, data, out, s, screen))
 

@@ -18,6 +18,7 @@ Observer = Annotated[str, typer.Option(help="minmax, percentile, mse or entropy"
 Rounding = Annotated[str, typer.Option(help="nearest or gptq")]
 Samples = Annotated[int, typer.Option(help="calibration samples that the metrics look at")]
 Solver = Annotated[str, typer.Option(help="highs or cbc")]
+Reference = Annotated[str, typer.Option(help="what budgets in % are of: an option, everywhere, or a plan.json; by default the dearest plan")]
 Floor = Annotated[list[str], typer.Option("--floor", help="METRIC=DAMAGE: no option with more damage than this in that table; may be repeated")]
 Group = Annotated[list[str], typer.Option("--group", help="NAME=PATTERN:METRIC: layers with a metric and a programme of their own; may be repeated")]
 Ratio = Annotated[list[float], typer.Option("--ratio", help="of the first group's share of a budget to the last one's; every one is tried")]

@@ -8,7 +8,7 @@ from ir import Table, UserError
 
 from . import keep
 from .cli_args import (Apart, Budgets, DataOption, Engine, Evaluations, Fix, Floor, Forbid, Gap, Group, Measured, Metrics, Model, Observer,
-                       Options, Order, Out, PairsOf, Ratio, Rounding, Samples, Searcher, Seed, Solver, Targets, Tie, TimeLimit, Tolerance,
+                       Options, Order, Out, PairsOf, Ratio, Reference, Rounding, Samples, Searcher, Seed, Solver, Targets, Tie, TimeLimit, Tolerance,
                        Workers, ties)
 from .data import load_data
 from .screen import Screen
@@ -62,7 +62,7 @@ def additive(table: Table) -> str:
 
 def plan(tables: Annotated[list[Path], typer.Argument(help="*.table.json files, or folders of them")], budget: Budgets = [],  # noqa: B006
          metric: Metrics = [], order: Order = "weighted", tolerance: Tolerance = 0.01, tie: Tie = [], forbid: Forbid = [],  # noqa: B006
-         floor: Floor = [], group: Group = [], ratio: Ratio = [],  # noqa: B006
+         floor: Floor = [], group: Group = [], ratio: Ratio = [], reference: Reference = "",  # noqa: B006
          pairs: Annotated[Path | None, typer.Option(help="interactions of layers, as `sense --pairs` wrote them")] = None,
          searcher: Searcher = "exact", evaluations: Evaluations = 250,
          model: Annotated[str, typer.Option(help="what --group and --searcher evolve measure whole plans on")] = "",
@@ -77,7 +77,8 @@ def plan(tables: Annotated[list[Path], typer.Argument(help="*.table.json files, 
     from .tables import gather
     damage, costs = gather(tables)
     s = Settings(budgets=tuple(budget), metrics=tuple(metric) or (next(iter(damage)),), order=order, tolerance=tolerance, ties=ties(tie),
-                 forbid=tuple(forbid), floors=tuple(floor), groups=tuple(group), ratios=tuple(ratio), searcher=searcher,
+                 forbid=tuple(forbid), floors=tuple(floor), groups=tuple(group), ratios=tuple(ratio), reference=reference,
+                 searcher=searcher,
                  evaluations=evaluations, solver=solver, time_limit=time_limit, gap=gap, observer=observer, rounding=rounding,
                  samples=samples, pareto=pareto, seed=seed, targets=())
     if pareto:

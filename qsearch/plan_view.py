@@ -8,13 +8,22 @@ def layer_rows(plan: Plan, damage: Mapping[str, Table], costs: Mapping[str, Tabl
     """One row a layer: its option, its share of each damage and of each cost that is a sum of layers, and a total."""
     tables = {f"{t.name} damage": t for t in damage.values()} | dict(costs)
     tables = {k: t for k, t in tables.items() if all(str(o) in t.rows.get(layer, ()) for layer, o in plan.options.items())}
+    more = {layer: why_not_more(e) for layer, e in plan.why.get("layers", {}).items()}
+    last = {"the next better option": ""} if more else {}
     rows = [{"layer": layer, "option": str(o)} | {k: number(t.rows[layer][str(o)]) for k, t in tables.items()}
-            for layer, o in plan.options.items()]
+            | ({"the next better option": more.get(layer, "none")} if more else {}) for layer, o in plan.options.items()]
     beside = {k: number(t.fixed) if t.fixed else "" for k, t in tables.items()}
     if any(beside.values()):
-        rows.append({"layer": "(all else)", "option": ""} | beside)
+        rows.append({"layer": "(all else)", "option": ""} | beside | last)
     sums = {f"{k} damage": v for k, v in plan.damage.items()} | plan.costs
-    return [*rows, {"layer": "total", "option": ""} | {k: number(sums[k]) if k in sums else "" for k in tables}]
+    return [*rows, {"layer": "total", "option": ""} | {k: number(sums[k]) if k in sums else "" for k in tables} | last]
+
+
+def why_not_more(entry: Mapping) -> str:
+    """What a layer's next better option would save, what for, and what it would exceed."""
+    needs = ", ".join(f"{v:+.3g} {r}" for r, v in entry["needs"].items()) or "nothing"
+    over = "".join(f", {number(v)} {r} too many" for r, v in entry["over"].items())
+    return f"{entry['next']} saves {entry['saves']:.2g} for {needs}{over}"
 
 
 def print_plan(plan: Plan, screen, damage: Mapping[str, Table], costs: Mapping[str, Table]) -> None:
@@ -38,7 +47,8 @@ def reasons(plan: Plan) -> list[str]:
     for r, most in plan.budgets.items():
         paid = plan.costs.get(r)
         used = "" if paid is None or not most else f" ({paid / most:.1%} used)"
-        lines.append(f"budget {r}: {number(paid)} of {number(most)}{used}")
+        price = why.get("budgets", {}).get(r, {}).get("price", 0)
+        lines.append(f"budget {r}: {number(paid)} of {number(most)}{used}" + (f"; one more would save {price:.2g} of damage" if price > 0 else ""))
     if "gap" in why:
         lines.append(f"{why.get('status', '')}: at most {100 * why['gap']:.2g} % above the least possible damage"
                      f" ({why.get('solver', '')}, {why.get('seconds', 0):.3g} s)")

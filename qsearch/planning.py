@@ -59,7 +59,8 @@ def swept(s: Settings) -> str:
 
 def rules(damage: dict[str, Table], s: Settings) -> dict:
     """What the integer programme keeps to."""
-    return {"ties": tied(damage, s), "forbid": forbidden(s), "solver": s.solver, "time_limit": s.time_limit, "gap": s.gap}
+    reference = Plan.load(s.reference) if s.reference.endswith(".json") else s.reference or None
+    return {"ties": tied(damage, s), "forbid": forbidden(s), "reference": reference, "solver": s.solver, "time_limit": s.time_limit, "gap": s.gap}
 
 
 def tied(damage: dict[str, Table], s: Settings) -> list[tuple[str, ...]]:
@@ -88,9 +89,9 @@ def forbidden(s: Settings) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def objective(damage: dict[str, Table], s: Settings) -> Table | list[tuple[Table, float]]:
+def objective(damage: dict[str, Table], s: Settings) -> Table | list[tuple]:
     """The first metric's table, or the weighed ones, with the options above each floor only."""
-    weighed = [(floored(named(damage, name), damage, s), w) for name, w in weights_of(s)]
+    weighed = [(floored(named(damage, name), damage, s), w, *([layers] if layers else [])) for name, w, layers in weights_of(s)]
     return weighed if len(weighed) > 1 else weighed[0][0]
 
 

@@ -17,6 +17,7 @@ class Settings:
     forbid: tuple[str, ...] = ()                   # options that a layer may not get: "first=int2/*"
     ties: tuple[tuple[str, ...], ...] = ()         # layers that get the same option, or the name of a tie: ("residual",)
     floors: tuple[str, ...] = ()                   # "information=0.05": no option with more damage than this in that table
+    reference: str = ""                            # what budgets in % are of: an option everywhere, or a plan file; "": the dearest
     groups: tuple[str, ...] = ()                   # "content=ff|attn2:ssim": layers with a metric and an integer programme of their own
     ratios: tuple[float, ...] = ()                 # how the groups share a budget; every one is tried
     pairs: str = ""                                # interactions of layers: "predicted", or measured: "adjacent", "window:3", "top:6", "all"
@@ -48,16 +49,19 @@ def budgets_of(s: Settings) -> dict[str, float | str]:
     return dict(parse_budget(b) for b in s.budgets)
 
 
-def weights_of(s: Settings) -> list[tuple[str, float]]:
-    """(metric, weight) of what the plan makes small: the metrics with a weight, in their order; else the first.  UserError: no number."""
+def weights_of(s: Settings) -> list[tuple[str, float, str]]:
+    """(metric, weight, layers) of what the plan makes small: the metrics with a weight, in their order; else the first.
+
+    layers: names or patterns, as in `kl=0.7@encoder.*`; "" for all.  UserError: a weight that is no number.
+    """
     parts = [m.partition("=") for m in s.metrics]
     try:
-        weighed = [(name.strip(), float(w)) for name, equals, w in parts if equals]
+        weighed = [(name.strip(), float(w.partition("@")[0]), w.partition("@")[2]) for name, equals, w in parts if equals]
     except ValueError:
-        raise UserError(f"metrics {', '.join(s.metrics)}: a weight is a number, for example kl=0.7") from None
+        raise UserError(f"metrics {', '.join(s.metrics)}: a weight is a number, for example kl=0.7 or kl=0.7@encoder.*") from None
     if s.order == "lexicographic" and not weighed:
-        return [(name, 1.0) for name, _, _ in parts]
-    return weighed or [(parts[0][0], 1.0)]
+        return [(name, 1.0, "") for name, _, _ in parts]
+    return weighed or [(parts[0][0], 1.0, "")]
 
 
 def floors_of(s: Settings) -> list[tuple[str, float]]:

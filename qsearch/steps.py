@@ -13,7 +13,7 @@ from .data import Data
 from .evaluate import mismatches, score
 from .settings import Settings, budgets_of, menus
 
-BASIC = ("bytes", "bops", "wbits", "abits")  # costs that no target is needed for
+BASIC = ("bytes", "bops", "wbits", "abits", "energy_pj")  # costs that no target is needed for
 
 
 def capture(model, data: Data):

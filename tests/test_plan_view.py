@@ -19,6 +19,15 @@ def test_layers_add_up():
                     {"layer": "total", "option": "", "kl damage": "0.5", "bytes": "1,200", "lut": "30"}]
 
 
+def test_why_a_layer_has_no_more():
+    why = {"layers": {"a": {"next": "int5/uint8", "saves": .2, "needs": {"bytes": 100.0}, "over": {"bytes": 20.0}}},
+           "budgets": {"bytes": {"price": .002}}}
+    plan = Plan(PLAN.options, PLAN.damage, PLAN.costs, PLAN.budgets, why=why)
+    rows = layer_rows(plan, {"kl": KL}, {})
+    assert [r["the next better option"] for r in rows] == ["int5/uint8 saves 0.2 for +100 bytes, 20 bytes too many", "none", ""]
+    assert reasons(plan) == ["budget bytes: 1,200 of 2,400 (50.0% used); one more would save 0.002 of damage"]
+
+
 def test_reasons():
     assert reasons(PLAN) == ["budget bytes: 1,200 of 2,400 (50.0% used)",
                              "optimal: at most 0.01 % above the least possible damage (highs, 0.25 s)"]

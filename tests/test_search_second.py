@@ -205,9 +205,11 @@ def test_task_and_flips():
     for y in ([0, 1], [1, 1]):
         probe = Told(reference=z, outputs=q, labels=np.array(y))
         assert METRICS["task"](probe, "a", "int8/int8") == pytest.approx(max(0.0, ce(q, y) - ce(z, y)), abs=1e-12)
+        changes = [abs(ce(q[i:i + 1], [y[i]]) - ce(z[i:i + 1], [y[i]])) for i in (0, 1)]
+        assert METRICS["task_abs"](probe, "a", "int8/int8") == pytest.approx(np.mean(changes), abs=1e-12)
     assert METRICS["top1_flips"](probe, "a", "int8/int8") == 0.5
     assert METRICS["output_sqnr"](probe, "a", "int8/int8") == pytest.approx((4 + 1 + 4) / 5)
-    for name in ("task", "top1_flips", "output_sqnr"):
+    for name in ("task", "task_abs", "top1_flips", "output_sqnr"):
         with pytest.raises(UserError, match=f"^metric {name!r}: layer 'a' with 'int8/int8' gives nan; leave this option out"):
             measure(Told(reference=z, outputs=q * np.nan, labels=np.array(y)), [name], {"a": ["int8/int8"]})
 

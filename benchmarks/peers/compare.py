@@ -1,6 +1,6 @@
 """The plans of the peers and ours, judged by one quantizer on the same images: one table.
 
-    QSEARCH_DATA=... python -m benchmarks.peers.compare OUT [--model resnet20] [--seeds 0 1 2] [--metrics kl] [--rounding nearest gptq]
+    QSEARCH_DATA=... python -m benchmarks.peers.compare OUT [--model resnet20] [--seeds 0 1 2] [--metrics kl kl+pairs] [--rounding nearest gptq]
 
 OUT holds what the peers' scripts wrote.  For every number of bits that a peer's plan has, ours is allocated with no more, from the
 same menu.  Judging is by the simulation of this project: scales of least squared error, a scale for each output channel, bias correction,
@@ -9,6 +9,7 @@ ranges from the calibration images.  What was judged is kept in OUT/judged.json,
 import json
 import statistics
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from benchmarks.peers.common import Clock, Images, arguments, average, outputs, 
 from benchmarks.peers.models import MODELS
 from ir import Table
 from ir.store import canonical, digest, save_text
-from search import allocate, cost_tables, measure
+from search import Pairs, allocate, cost_tables, gauss_newton_pairs, measure
 
 FIT = 128  # calibration images that rounding is fitted to while damage is measured on the others
 
@@ -48,8 +49,8 @@ def compared(args, seed: int) -> list[dict]:
                   "float": a["float"], "menu": a["menu"]} for a in answers for p in a["plans"]]
         targets = found or [{"peer": "", "budget": b, "menu": args.menu} for b in args.budget]
         for metric in args.metrics:
-            damage, seconds = measured(args, seed, images, metric, rounding)
-            found = found + [ours(args, images, damage, seconds, t, average(t["bits"], sizes) if "bits" in t else t["budget"]) for t in targets]
+            known = measured(args, seed, images, metric, rounding)
+            found = found + [ours(args, images, metric, known, t, average(t["bits"], sizes) if "bits" in t else t["budget"]) for t in targets]
         rows += Judge(args, seed, images, rounding).all(found, sizes)
     return rows
 
@@ -58,32 +59,38 @@ def capture(args, images: Images):
     return quant.load_model(MODELS[args.model].make(), example=images.x[:2])
 
 
-def measured(args, seed: int, images: Images, metric: str, rounding: str) -> tuple[Table, dict]:
-    """Damage of every option that the menu has, and the seconds that it took from the torch module on."""
+def measured(args, seed: int, images: Images, metric: str, rounding: str) -> tuple[Table, Pairs | None, dict]:
+    """Damage of every option that the menu has, with "+pairs" also interactions, and the seconds from the torch module on."""
     path = args.out / "tables" / f"{metric}-{args.model}-a{args.acts}-{seed}-{rounding}.table.json"
+    pairs = path.with_suffix(".pairs.json")
     if path.exists():
         table = Table.load(path)
-        return table, table.about["seconds"]
-    clock = Clock()
+        return table, Pairs.load(pairs) if pairs.exists() else None, table.about["seconds"]
+    clock, (alone, *more) = Clock(), metric.split("+")
     net = capture(args, images)
     calibration = quant.calibrate(net, images.x)
     probe = quant.Simulation(net, calibration, images.x[FIT:], rounding=rounding, fit=images.x[:FIT], labels=images.y[FIT:])
-    table = measure(probe, [metric], {n: [f"int{b}/uint{args.acts}" for b in args.menu] for n in net.layers})[metric]
+    menu = {n: [f"int{b}/uint{args.acts}" for b in args.menu] for n in net.layers}
+    table = measure(probe, [alone], menu)[alone]
+    found = gauss_newton_pairs(probe, menu, metric=alone, damage=table) if more else None
     table.about["seconds"] = clock.read()
     path.parent.mkdir(parents=True, exist_ok=True)
+    if found:
+        found.save(pairs)
     table.save(path)
-    return table, table.about["seconds"]
+    return table, found, table.about["seconds"]
 
 
-def ours(args, images: Images, damage: Table, seconds: dict, target: dict, bits: float) -> dict:
+def ours(args, images: Images, metric: str, known: tuple[Table, Pairs | None, dict], target: dict, bits: float) -> dict:
     """The plan of least damage with at most `bits` for a weight, from the target's menu."""
+    damage, pairs, seconds = known
     menu = [f"int{b}/uint{args.acts}" for b in target["menu"]]
     rows = {n: {o: row[o] for o in menu} for n, row in damage.rows.items()}
     layers = quant.geometry(capture(args, images))
     clock = Clock()
     costs = cost_tables(layers, {n: menu for n in rows}, ["wbits"])
-    plan = allocate(Table(damage.name, "damage", rows), costs, {"wbits": bits + 1e-6})
-    return {"by": f"ours, {damage.name}", "peer": target["peer"], "budget": target["budget"], "own": None,
+    plan = allocate(replace(damage, rows=rows), costs, {"wbits": bits + 1e-6}, pairs=pairs)
+    return {"by": f"ours, {metric}", "peer": target["peer"], "budget": target["budget"], "own": None,
             "bits": {n: o.weight_format.bits for n, o in plan.options.items()},
             "seconds": {k: round(seconds[k] + v, 2) for k, v in clock.read().items()}}
 
