@@ -30,6 +30,7 @@ def main() -> None:
     p.add_argument("--metrics", nargs="*", default=["kl"])
     p.add_argument("--rounding", nargs="*", default=["nearest", "gptq"])
     p.add_argument("--against", default="*", help="pattern of the peers' names")
+    p.add_argument("--samples", type=int, default=FIT, help="calibration images that damage is measured on, at most 128")
     p.add_argument("--more", type=int, default=500, help="training images to judge on beside the test images")
     args = p.parse_args()
     torch.set_num_threads(1)
@@ -61,7 +62,7 @@ def capture(args, images: Images):
 
 def measured(args, seed: int, images: Images, metric: str, rounding: str) -> tuple[Table, Pairs | None, dict]:
     """Damage of every option that the menu has, with "+pairs" also interactions, and the seconds from the torch module on."""
-    path = args.out / "tables" / f"{metric}-{args.model}-a{args.acts}-{seed}-{rounding}.table.json"
+    path = args.out / "tables" / f"{metric}-{args.model}-a{args.acts}-{seed}-{rounding}-{args.samples}.table.json"
     pairs = path.with_suffix(".pairs.json")
     if path.exists():
         table = Table.load(path)
@@ -69,7 +70,8 @@ def measured(args, seed: int, images: Images, metric: str, rounding: str) -> tup
     clock, (alone, *more) = Clock(), metric.split("+")
     net = capture(args, images)
     calibration = quant.calibrate(net, images.x)
-    probe = quant.Simulation(net, calibration, images.x[FIT:], rounding=rounding, fit=images.x[:FIT], labels=images.y[FIT:])
+    probe = quant.Simulation(net, calibration, images.x[FIT:][:args.samples], rounding=rounding, fit=images.x[:FIT],
+                             labels=images.y[FIT:][:args.samples])
     menu = {n: [f"int{b}/uint{args.acts}" for b in args.menu] for n in net.layers}
     table = measure(probe, [alone], menu)[alone]
     found = gauss_newton_pairs(probe, menu, metric=alone, damage=table) if more else None
