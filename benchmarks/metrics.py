@@ -136,7 +136,8 @@ def compare(bench: Bench, metrics: list[str]) -> str:
              f"rounding all weights took {rounding:.0f} s; {len(certain)} of {len(single)} single cells raise the loss by more than "
              "twice the standard error", "",
              "| metric | seconds | rho, all single cells | rho, certain ones | rho, random plans | "
-             + " | ".join(f"W{b}A{a}" for a in ACTS for b in BUDGETS) + " | mean accuracy | mean cross entropy |", "|---|" + "---|" * (len(ACTS) * len(BUDGETS) + 6),
+             + " | ".join(f"W{b}A{a}" for a in ACTS for b in BUDGETS) + " | mean accuracy | mean cross entropy |",
+             "|---|" + "---|" * (len(ACTS) * len(BUDGETS) + 6),
              f"| uniform | | | | | {' | '.join(f'{s[1]:.1%}' for s in uniform)} | "
              f"{np.mean([s[1] for s in uniform]):.2%} | {np.mean([s[0] for s in uniform]):.4f} |"]
     for m in metrics:

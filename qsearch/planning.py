@@ -13,8 +13,10 @@ EXACT = "exact"
 
 
 def mistyped(net, s: Settings) -> None:
-    """UserError: a setting of the search that means nothing."""
+    """UserError: a setting of the search that means nothing, or a model that no plan can be carried out for."""
+    import quant
     budgets_of(s), menus(net, s), metrics_of(s), weights_of(s), forbidden(s), SEARCHERS[s.searcher], ENGINES[s.engine]
+    quant.check_plan(net, Plan({layer: options[-1] for layer, options in menus(net, s).items()}))
 
 
 def possible(net, costs: dict[str, Table], s: Settings) -> None:

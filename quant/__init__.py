@@ -1,6 +1,7 @@
 """Float model -> captured net -> quantized net -> integer graph.  The door to torch."""
 from .capture import capture
 from .curvature import fisher_diagonals, hessian_traces
+from .layout import check as check_plan
 from .load import load_model
 from .model import QuantNet
 from .oneshot import OneShot
