@@ -13,10 +13,12 @@ from .lrp import layer_scores
 from .net import Net, Step, compute, constant
 from .observers import Calibration, checked, weight_scale
 from .ptq import ROUNDINGS, inputs
+from .sketch import rows, samples_that_fit
 from .vectors import centred, columns, thinness
 
 IMAGES = 128  # probe images, if none are given
 CURVED = 64   # of them at most, that curvature is taken on: it keeps a number for each of a layer's inputs
+SKETCHED = 128  # of them at most, that the sketch of the curvature is made for
 
 
 class Simulation:
@@ -48,6 +50,7 @@ class Simulation:
         self._users = net.users()
         self._fisher: dict[str, Fisher] | None = None
         self._relevance: dict[str, dict[str, float]] = {}
+        self._rows: dict[str, torch.Tensor] | None = None
 
     @torch.no_grad()
     def reference(self, x: torch.Tensor | None = None) -> np.ndarray:
@@ -123,6 +126,22 @@ class Simulation:
         x, xq = x[:len(f.input)], xq[:len(f.input)]
         return 0.5 * float((f.weights.numpy() * np.square(wq - w, dtype=np.float64)).sum()
                            + (f.input.numpy() * np.square(xq - x, dtype=np.float64)).sum() / len(x))
+
+    @torch.no_grad()
+    def expected_loss(self, layer: str, option: Option | str) -> float:
+        """Increase of the loss, to second order, that the change of the layer's output makes: see quant.sketch; >= 0.
+
+        Samples: the first probe images, SKETCHED of them or as many as memory holds.  One backward pass for each row of the sketch
+        serves all layers and options; a cell then takes one run of the layer alone.
+        """
+        o, step = self._option(layer, option), self.net.steps[layer]
+        if self._rows is None:
+            with torch.enable_grad():
+                self._rows = rows(self.net, self.x[:samples_that_fit(self.net, min(SKETCHED, len(self.x)))])
+        g = self._rows[layer]
+        change = self._rounded(step, o, self._float[step.args[0]][:g.shape[1]]).sub_(self._float[layer][:g.shape[1]])
+        along = torch.einsum("mnd,nd->mn", g.flatten(2), change.flatten(1))
+        return 0.5 * float(along.double().square().mean())
 
     def relevance(self, rule: str = "attnlrp") -> dict[str, float]:
         """Share of each layer in the relevance of the class that the float net finds best, see quant.lrp.layer_scores; made once a rule."""

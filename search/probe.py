@@ -30,6 +30,9 @@ class Probe(Protocol):
     def fisher(self, layer: str, option: str) -> float:
         """1/2 sum of F_ii delta_i**2 over weights and, mean over samples, input of a layer; F: diagonal of the Fisher information."""
 
+    def expected_loss(self, layer: str, option: str) -> float:
+        """Increase of the loss, to second order, by the change of a layer's output that an option makes."""
+
     def relevance(self, rule: str) -> Mapping[str, float]:
         """Each layer's share in all relevance that arrives at the inputs of layers: >= 0, of sum 1."""
 
@@ -71,6 +74,8 @@ class Remembering:
     def trace(self, layer: str) -> tuple[float, float]: return self.probe.trace(layer)
 
     def fisher(self, layer: str, option: str) -> float: return self.probe.fisher(layer, option)
+
+    def expected_loss(self, layer: str, option: str) -> float: return self.probe.expected_loss(layer, option)
 
     def relevance(self, rule: str) -> Mapping[str, float]: return self.probe.relevance(rule)
 
