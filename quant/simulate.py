@@ -51,6 +51,7 @@ class Simulation:
         self._fisher: dict[str, Fisher] | None = None
         self._relevance: dict[str, dict[str, float]] = {}
         self._rows: dict[str, torch.Tensor] | None = None
+        self._seen: tuple = (None, None)  # (layer, format of its input), the rounded input
 
     @torch.no_grad()
     def reference(self, x: torch.Tensor | None = None) -> np.ndarray:
@@ -139,9 +140,11 @@ class Simulation:
             with torch.enable_grad():
                 self._rows = rows(self.net, self.x[:samples_that_fit(self.net, min(SKETCHED, len(self.x)))])
         g = self._rows[layer]
-        change = self._rounded(step, o, self._float[step.args[0]][:g.shape[1]]).sub_(self._float[layer][:g.shape[1]])
-        along = torch.einsum("mnd,nd->mn", g.flatten(2), change.flatten(1))
-        return 0.5 * float(along.double().square().mean())
+        key = layer, o.acts
+        if self._seen[0] != key:  # options that differ in their weights share it
+            self._seen = key, self._rounded_input(step, o, self._float[step.args[0]][:len(g)])
+        change = compute(self._rounded_layer(step, o), self._seen[1]) - self._float[layer][:len(g)]
+        return 0.5 * float((g @ change.flatten(1).unsqueeze(2)).double().square().mean())
 
     def relevance(self, rule: str = "attnlrp") -> dict[str, float]:
         """Share of each layer in the relevance of the class that the float net finds best, see quant.lrp.layer_scores; made once a rule."""

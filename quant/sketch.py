@@ -4,6 +4,8 @@ With F the Fisher information in the net's outputs and J the outputs' derivative
 1/2 dy' J' F J dy to the loss.  F = S S', so this is 1/2 |S' J dy|**2, and for random signs v the mean of (v' S' J dy)**2 is
 that square (Hutchinson's estimate).  The rows v' S' J come from one backward pass for each v and serve every option of every layer.
 """
+import math
+
 import torch
 
 from .curvature import loss_of, outputs, run
@@ -16,19 +18,19 @@ BATCH = 16         # samples that are differentiated at once
 
 def samples_that_fit(net: Net, samples: int, draws: int = DRAWS, memory: int = MEMORY) -> int:
     """How many samples' rows fit into the memory: at least one."""
-    size = 4 * draws * sum(torch.Size(s.shape).numel() for s in net.layers.values())
+    size = 4 * draws * sum(math.prod(s.shape) for s in net.layers.values())
     return max(1, min(samples, memory // max(1, size)))
 
 
 def rows(net: Net, x: torch.Tensor, draws: int = DRAWS, seed: int = 0, batch: int = BATCH) -> dict[str, torch.Tensor]:
-    """{layer: (draws, N, *output)}: for each sample the derivative of v' S' z in the layer's output, at soft targets.
+    """{layer: (N, draws, outputs of the layer)}: for each sample the derivative of v' S' z in the layer's output, at soft targets.
 
     The loss is that of `loss_of`: cross entropy for class scores, else the mean squared error over the outputs' variance.
     """
     with torch.no_grad():
         of = loss_of(net, outputs(net, x, batch))
     rng = torch.Generator().manual_seed(seed)
-    found = {n: torch.empty(draws, len(x), *s.shape) for n, s in net.layers.items()}
+    found = {n: torch.empty(len(x), draws, math.prod(s.shape)) for n, s in net.layers.items()}
     for i in range(0, len(x), batch):
         part = x[i:i + batch]
         first = torch.zeros(len(part), *net.steps[next(iter(net.layers.values())).args[0]].shape, requires_grad=True)
@@ -40,5 +42,5 @@ def rows(net: Net, x: torch.Tensor, draws: int = DRAWS, seed: int = 0, batch: in
             v = torch.randint(0, 2, z.shape, generator=rng).to(z) * 2 - 1
             grads = torch.autograd.grad(z, leaves, of.root(z.detach(), v), retain_graph=k + 1 < draws, materialize_grads=True)
             for n, g in zip(found, grads):
-                found[n][k, i:i + batch] = g
+                found[n][i:i + batch, k] = g.flatten(1)
     return found

@@ -19,7 +19,7 @@ def test_rows_square_to_the_quadratic_form():
     """Many draws: mean of (row . dy)**2 is dy' J' (diag p - p p') J dy, sample by sample."""
     net, x = net_of(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4)), torch.randn(3, 6)
     dy = torch.randn(3, 5)
-    found = torch.einsum("mnd,nd->mn", rows(net, x, draws=20000)["0"], dy).square().mean(0)
+    found = torch.einsum("nmd,nd->nm", rows(net, x, draws=20000)["0"], dy).square().mean(1)
     for i in range(3):
         y = net.steps["0"].weight @ x[i] + net.steps["0"].bias
         head = lambda y: net.steps["2"].weight @ y.tanh() + net.steps["2"].bias
@@ -55,5 +55,5 @@ def test_memory_bounds_the_samples():
 def test_nothing_changes_nothing():
     net, x = net_of(nn.Linear(6, 4)), torch.randn(16, 6)
     probe = quant.Simulation(net, quant.calibrate(net, x), x)
-    probe._rounded = lambda step, o, v: probe._float[step.name].clone()
+    probe._rounded_layer, probe._rounded_input = lambda step, o: step, lambda step, o, v: v
     assert METRICS["gauss_newton"](probe, net.output, "int4/uint8") == 0 and np.isfinite(probe.reference()).all()
