@@ -1,6 +1,8 @@
 """Rounding that makes up for itself: first the weights are fitted to the quantized inputs, then each column's rounding error is
 spread over the columns still to be rounded.
 """
+from dataclasses import dataclass
+
 import torch
 
 from ir import NumberFormat
@@ -29,19 +31,32 @@ def refit(w: torch.Tensor, x: torch.Tensor, wanted: torch.Tensor, ridge: float =
     return w + torch.linalg.solve(damped, (w.double() @ cross).T).T
 
 
-def gptq(w: torch.Tensor, scale: torch.Tensor, fmt: NumberFormat, h: torch.Tensor, damp: float = DAMP, block: int = BLOCK) -> torch.Tensor:
-    """Codes (O, I) for weights w (O, I) with scale (O, 1) that keep w @ X, where h (I, I) is the second moment of X.
+@dataclass(frozen=True)
+class Spread:
+    """How the rounding error of each column is spread over the later ones: what GPTQ makes of a second moment, for any weights."""
+    order: torch.Tensor  # columns by descending diagonal
+    dead: torch.Tensor   # their inputs are always 0: any code does, and 0 is the cheapest
+    root: torch.Tensor   # upper Cholesky factor of the inverse, in that order
 
-    Columns in descending order of h's diagonal; the grid is fixed before (per row).  h = identity gives plain rounding.
+
+def spread(h: torch.Tensor, damp: float = DAMP) -> Spread:
+    """The spread of a second moment h (I, I)."""
+    h = h.double().clone()
+    dead = h.diagonal() == 0
+    h[dead, dead] = 1.0
+    order = h.diagonal().argsort(descending=True, stable=True)
+    return Spread(order, dead, _inverse_root(h[order][:, order], damp))
+
+
+def gptq(w: torch.Tensor, scale: torch.Tensor, fmt: NumberFormat, how: Spread, block: int = BLOCK) -> torch.Tensor:
+    """Codes (O, I) for weights w (O, I) with scale (O, 1) that keep w @ X, for the `spread` of X's second moment.
+
+    The grid is fixed before (per row).  A second moment that is the identity gives plain rounding.
     Frantar et al. 2022 (arXiv 2210.17323), algorithm 1, with the act-order and dead columns of its authors' code.
     """
-    w, h = w.double().clone(), h.double().clone()
-    dead = h.diagonal() == 0
-    h[dead, dead] = 1.0  # its inputs are always 0: any code does, and 0 is the cheapest
-    w[:, dead] = 0.0
-    order = h.diagonal().argsort(descending=True, stable=True)
-    w, h = w[:, order], h[order][:, order]
-    u = _inverse_root(h, damp)
+    w, u = w.double().clone(), how.root
+    w[:, how.dead] = 0.0
+    w = w[:, how.order]
     codes = torch.empty_like(w)
     for start in range(0, w.shape[1], block):
         end = min(start + block, w.shape[1])
@@ -52,7 +67,7 @@ def gptq(w: torch.Tensor, scale: torch.Tensor, fmt: NumberFormat, h: torch.Tenso
             w[:, i:end] -= e[:, None] * u[i, i:end]
             errors[:, i - start] = e
         w[:, end:] -= errors @ u[start:end, end:]
-    return codes[:, order.argsort()]
+    return codes[:, how.order.argsort()]
 
 
 def _inverse_root(h: torch.Tensor, damp: float) -> torch.Tensor:

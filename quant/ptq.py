@@ -5,7 +5,7 @@ import torch
 
 from ir import Plan, UserError
 from .emit import Forward, Value
-from .gptq import DAMP, REFIT_RIDGE, gptq, refit, second_moment
+from .gptq import DAMP, REFIT_RIDGE, gptq, refit, second_moment, spread
 from .model import QuantNet
 from .net import Net, compute, constant
 from .observers import Calibration
@@ -82,5 +82,5 @@ def compensate(site: Layer, x: Value, real: torch.Tensor) -> None:
     for i, (h, w) in enumerate(zip(had, wanted)):
         at = slice(i * per, (i + 1) * per)
         thin = thinness(h)
-        codes.append(gptq(refit(rows[at], h, w, REFIT_RIDGE * thin), scale[at], site.fmt, second_moment(h), DAMP * thin))
+        codes.append(gptq(refit(rows[at], h, w, REFIT_RIDGE * thin), scale[at], site.fmt, spread(second_moment(h), DAMP * thin)))
     site.weight.copy_((torch.cat(codes) * scale).reshape(site.weight.shape))

@@ -7,7 +7,7 @@ import torch
 from ir import NumberFormat, Option, UserError
 from ir import store
 from .curvature import Fisher, checked_labels, fisher_diagonals
-from .gptq import DAMP, gptq, second_moment
+from .gptq import DAMP, Spread, gptq, second_moment, spread
 from .layout import check_option
 from .lrp import layer_scores
 from .net import Net, Step, compute, constant
@@ -187,8 +187,8 @@ class Simulation:
 
     def _round(self, step: Step, o: Option) -> Step:
         """The step with its weights on the option's grid and the mean error that this makes taken up by its bias."""
-        mean, moments = self._fits[step.name]
-        rounded = round_weights(step.weight, o.weight_format, o.granularity != "t", moments)
+        mean, spreads = self._fits[step.name]
+        rounded = round_weights(step.weight, o.weight_format, o.granularity != "t", spreads)
         error = (step.weight - rounded).reshape(len(mean), -1, mean.shape[1])          # (groups, rows, I)
         shift = (error @ mean).reshape(-1)
         bias = shift if step.bias is None else step.bias + shift
@@ -204,21 +204,21 @@ class Simulation:
         return seen
 
 
-Moments = list[tuple[torch.Tensor, float]]  # of each group: second moment (I, I), thinness
+Spreads = list[Spread]  # one for each group
 
 
-def _fit(step: Step, x: torch.Tensor, rounding: str) -> tuple[torch.Tensor, Moments | None]:
+def _fit(step: Step, x: torch.Tensor, rounding: str) -> tuple[torch.Tensor, Spreads | None]:
     """Of the vectors that a layer multiplies: their mean (groups, I, 1), and what GPTQ has to know of them."""
     vectors = columns(step.weight, step.attrs if step.kind == "conv" else None, x)
-    moments = [(second_moment(centred(v)), thinness(v)) for v in vectors] if rounding == "gptq" else None
-    return vectors.mean(-1, keepdim=True), moments
+    spreads = [spread(second_moment(centred(v)), DAMP * thinness(v)) for v in vectors] if rounding == "gptq" else None
+    return vectors.mean(-1, keepdim=True), spreads
 
 
-def round_weights(w: torch.Tensor, fmt: NumberFormat, per_channel: bool, moments: Moments | None = None) -> torch.Tensor:
-    """Weights on the grid, as reals: each at its nearest point, or by GPTQ for vectors with these moments."""
+def round_weights(w: torch.Tensor, fmt: NumberFormat, per_channel: bool, spreads: Spreads | None = None) -> torch.Tensor:
+    """Weights on the grid, as reals: each at its nearest point, or by GPTQ for vectors with these spreads, one a group."""
     scale = weight_scale(w, fmt, "mse", per_channel).view(-1, *[1] * (w.dim() - 1))
-    if moments is None:
+    if spreads is None:
         return (fmt.nearest((w.detach() / scale).float(), torch) * scale).float()
-    rows, scales = w.reshape(len(moments), -1, len(moments[0][0])), scale.expand(len(w), *[1] * (w.dim() - 1)).reshape(len(moments), -1, 1)
-    codes = [gptq(r, s, fmt, h, DAMP * thin) * s for r, s, (h, thin) in zip(rows, scales, moments)]
+    rows, scales = (v.reshape(len(spreads), -1, n) for v, n in ((w, len(spreads[0].order)), (scale.expand(len(w), *[1] * (w.dim() - 1)), 1)))
+    codes = [gptq(r, s, fmt, how) * s for r, s, how in zip(rows, scales, spreads)]
     return torch.cat(codes).reshape(w.shape).float()

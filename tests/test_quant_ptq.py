@@ -6,7 +6,7 @@ import torch
 from ir import FORMATS, Plan, UserError
 from quant import calibrate, quantize
 from quant.emit import PRODUCT_BITS, dyadic
-from quant.gptq import gptq, refit, second_moment
+from quant.gptq import gptq, refit, second_moment, spread
 from quant_nets import NETS, Maker, images
 from test_lowering import equal_everywhere
 
@@ -93,14 +93,14 @@ def test_dyadic_is_close_and_fits():
 
 def test_gptq_with_uncorrelated_inputs_is_plain_rounding():
     w, scale = torch.randn(7, 30), torch.full((7, 1), 0.3)
-    codes = gptq(w, scale, FORMATS["int4"], torch.eye(30))
+    codes = gptq(w, scale, FORMATS["int4"], spread(torch.eye(30)))
     assert (codes == (w / scale).round().clip(-8, 7)).all()
 
 
 def test_gptq_block_size_changes_nothing():
     x = torch.randn(30, 500, generator=torch.Generator().manual_seed(0)).cumsum(0)
     w, h = torch.randn(7, 30, generator=torch.Generator().manual_seed(1)), second_moment(x)
-    a, b = (gptq(w, torch.full((7, 1), 0.3), FORMATS["int3"], h, block=n) for n in (1, 30))
+    a, b = (gptq(w, torch.full((7, 1), 0.3), FORMATS["int3"], spread(h), block=n) for n in (1, 30))
     assert (a == b).all()
 
 
@@ -114,14 +114,14 @@ def test_gptq_halves_the_output_error_on_correlated_inputs(bits):
         w = torch.randn(16, 32, generator=rng)
         scale = w.abs().amax(1, keepdim=True) / fmt.hi
         loss = lambda codes: float(((codes * scale - w).float() @ x).square().sum())
-        ratios.append(loss(gptq(w, scale, fmt, second_moment(x))) / loss((w / scale).round().clip(fmt.lo, fmt.hi)))
+        ratios.append(loss(gptq(w, scale, fmt, spread(second_moment(x)))) / loss((w / scale).round().clip(fmt.lo, fmt.hi)))
     assert np.mean(ratios) < 0.5
 
 
 def test_gptq_takes_dead_and_singular_inputs():
     x = torch.randn(6, 3)
     x[2] = 0
-    codes = gptq(torch.randn(4, 6), torch.full((4, 1), 0.2), FORMATS["int4"], second_moment(x))
+    codes = gptq(torch.randn(4, 6), torch.full((4, 1), 0.2), FORMATS["int4"], spread(second_moment(x)))
     assert codes.isfinite().all() and (codes[:, 2] == 0).all()
 
 
