@@ -5,7 +5,8 @@
 For each network: (1) Spearman correlation of a metric's damage with the measured increase of the cross entropy, over single layers
 (each layer x option; over all, and over those whose increase is above twice its standard error) and over 100 random plans (sum of
 damages); (2) top-1 accuracy and cross entropy of the plan that each metric
-leads to, at 3, 4, 5 and 6 weight bits on average with 8-bit and with 4-bit activations (8 bits for the input); (3) seconds that each metric takes.
+leads to, at 3, 4, 5 and 6 weight bits on average with 8-bit and with 4-bit activations (8 bits for the input); (3) the
+processor seconds that each metric takes.
 `kl+pairs` is kl with the 64 strongest interactions that are foretold from the runs of kl itself.
 Metrics look at 128 calibration images (labels only where a metric asks for them), what is measured is measured on the evaluation
 images, with weights rounded by GPTQ on 256 other calibration images.  Everything is kept in OUT, so that it can be stopped and
@@ -74,18 +75,18 @@ class Bench:
 
     def round_weights(self) -> float:
         """Seconds that rounding every layer to every weight format takes: no metric's own work."""
-        start = time.perf_counter()
+        start = time.process_time()
         for layer in self.net.layers:
             for b in WEIGHTS:
                 self.probe.local(layer, f"int{b}/-")
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     def damage(self, metric: str):
         """(its table, seconds)."""
-        start = time.perf_counter()
+        start = time.process_time()
         cache = self.out / f"{self.name}.cells"
         table = measure(self.probe, [metric], self.menus, cache)[metric]
-        return table, self.keep(f"seconds {metric}", lambda: time.perf_counter() - start)
+        return table, self.keep(f"seconds {metric}", lambda: time.process_time() - start)
 
     def single(self) -> dict[tuple[str, str], tuple[float, float]]:
         """(layer, option) -> (measured loss increase, its standard error)."""
@@ -108,9 +109,9 @@ class Bench:
 
     def pairs(self, metric: str, table):
         """The strongest interactions, foretold, and tempered."""
-        start = time.perf_counter()
+        start = time.process_time()
         found = gauss_newton_pairs(self.probe, self.menus, STRONGEST, metric, damage=table)
-        self.keep(f"seconds {metric}{PAIRS}", lambda: time.perf_counter() - start)
+        self.keep(f"seconds {metric}{PAIRS}", lambda: time.process_time() - start)
         return found
 
     def plan(self, name: str, table, bits: int, act: int, pairs=None) -> tuple[float, float, float]:
@@ -135,7 +136,7 @@ def compare(bench: Bench, metrics: list[str]) -> str:
              f"float: top-1 {acc:.1%}, cross entropy {loss:.4f} on {len(bench.y)} images; {len(bench.menus)} layers; "
              f"rounding all weights took {rounding:.0f} s; {len(certain)} of {len(single)} single cells raise the loss by more than "
              "twice the standard error", "",
-             "| metric | seconds | rho, all single cells | rho, certain ones | rho, random plans | "
+             "| metric | s | rho, all single cells | rho, certain ones | rho, random plans | "
              + " | ".join(f"W{b}A{a}" for a in ACTS for b in BUDGETS) + " | mean accuracy | mean cross entropy |",
              "|---|" + "---|" * (len(ACTS) * len(BUDGETS) + 6),
              f"| uniform | | | | | {' | '.join(f'{s[1]:.1%}' for s in uniform)} | "

@@ -75,7 +75,7 @@ def number(v: float | None) -> str:
     """A number as short as it can be told: whole ones with separators, others in four digits."""
     if v is None:
         return ""
-    return f"{v:,.0f}" if v == int(v) or abs(v) >= 1e5 else f"{v:.4g}"
+    return f"{v:,.0f}" if v == int(v) or abs(v) >= 1e3 else f"{v:.4g}"
 
 
 def _titles(names: Sequence[str]) -> tuple[str, str]:
