@@ -28,7 +28,7 @@ class Option:
         if not slash or not w or not a or w == a == "-":
             raise UserError(f"option {text!r} is not of the form weights/activations, for example int4/uint8")
         m = None if w in FORMATS or w == "-" else re.fullmatch(r"(.+?)(t|g[1-9]\d*)", w)
-        w, granularity = (m[1], m[2]) if m else (w, "")
+        w, granularity = (m[1], m[2]) if m and m[1] in FORMATS else (w, "")  # an unknown format is named as it was written
         return cls("-" if w == "-" else FORMATS[w].name, "-" if a == "-" else FORMATS[a].name, granularity)
 
     @property

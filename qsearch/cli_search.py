@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from ir import Table, UserError
+from search import Pairs
 
 from . import keep
 from .cli_args import (Apart, Budgets, DataOption, Engine, Evaluations, Fix, Floor, Forbid, Gap, Group, Measured, Metrics, Model, Observer,
@@ -12,7 +13,7 @@ from .cli_args import (Apart, Budgets, DataOption, Engine, Evaluations, Fix, Flo
                        Workers, ties)
 from .data import load_data
 from .screen import Screen
-from .settings import DEFAULT_OPTIONS, Settings
+from .settings import DEFAULT_OPTIONS, Settings, sensible, weights_of
 
 screen = Screen()
 
@@ -24,6 +25,8 @@ def sense(model: Model, data: DataOption, out: Out = Path("."), metric: Metrics 
     from . import sensing, steps
     s = Settings(metrics=tuple(metric), options=options or DEFAULT_OPTIONS, rules=tuple(fix), observer=observer, rounding=rounding,
                  samples=samples, apart=apart, pairs=pairs, engine=engine, workers=workers, seed=seed)
+    sensible(s)
+    sensing.pairs_setting(s)
     d = load_data(data)
     net = steps.capture(model, d)
     with screen.step("calibrate"):
@@ -71,7 +74,6 @@ def plan(tables: Annotated[list[Path], typer.Argument(help="*.table.json files, 
          solver: Solver = "highs", time_limit: TimeLimit = 60.0, gap: Gap = 1e-4, observer: Observer = "mse", rounding: Rounding = "gptq",
          samples: Samples = 128, seed: Seed = 0) -> None:
     """The plan of least damage within the budgets: what each layer gets, what it pays, and why."""
-    from search import Pairs
     from . import planning
     from .plan_view import print_plan
     from .tables import gather
@@ -80,23 +82,28 @@ def plan(tables: Annotated[list[Path], typer.Argument(help="*.table.json files, 
                  forbid=tuple(forbid), floors=tuple(floor), groups=tuple(group), ratios=tuple(ratio), reference=reference,
                  searcher=searcher,
                  evaluations=evaluations, solver=solver, time_limit=time_limit, gap=gap, observer=observer, rounding=rounding,
-                 samples=samples, pareto=pareto, seed=seed, targets=())
-    if pareto:
-        return write_front(damage, costs, s, out.parent)
+                 samples=samples, pareto=pareto, seed=seed, targets=(), pairs=str(pairs or ""))
+    sensible(s)
+    if not group:
+        screen.say(f"  minimises {', '.join(name for name, _, _ in weights_of(s))} of the damage tables {', '.join(damage)}")
     together = Pairs.load(pairs) if pairs else None
+    if pareto:
+        if group or searcher != planning.EXACT:
+            raise UserError("--pareto writes a front by the integer programme alone; leave out --group and --searcher")
+        return write_front(damage, costs, s, together, out.parent)
     with screen.step("allocate bits") as progress:
         p = keep.save_plan(planning.choose(damage, costs, s, "", together, looker(model, data, s, damage), progress, out.with_suffix(".cache")), out)
     print_plan(p, screen, damage, costs)
     print(out)
 
 
-def write_front(damage: dict[str, Table], costs: dict[str, Table], s: Settings, out: Path) -> None:
+def write_front(damage: dict[str, Table], costs: dict[str, Table], s: Settings, pairs: Pairs | None, out: Path) -> None:
     """A front of plans, their files and a plot."""
     from . import planning
     from .plan_view import sums
     from .plots import front as plot
     with screen.step("Pareto front"):
-        front = keep.save_front(planning.pareto(damage, costs, s), out)
+        front = keep.save_front(planning.pareto(damage, costs, s, pairs), out)
     for i, p in enumerate(front):
         print(keep.front_file(out, i), sums(p))
     resource = planning.swept(s)

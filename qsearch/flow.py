@@ -71,7 +71,7 @@ def run(model, data, out: Path | str, settings: Settings | None = None, screen: 
                         lambda progress: save_plan(choose(damage, costs, s, net.hash, pairs, looked, progress, out / "search.cache"),
                                                    out / "plan.json"),
                         lambda: Plan.load(out / "plan.json"))
-    front = journal.step("front", "Pareto front", plan_key, lambda progress: save_front(pareto(damage, costs, s), out),
+    front = journal.step("front", "Pareto front", plan_key, lambda progress: save_front(pareto(damage, costs, s, pairs), out),
                          lambda: load_front(out)) if s.pareto else []
     quant_key = [*key, {k: str(v) for k, v in plan.options.items()}, s.rounding, s.observer, s.tune, s.learning_rate, s.seed]
     graph, rows, expected = journal.step("quantize", "quantize and train" if s.tune else "quantize", quant_key,

@@ -38,7 +38,7 @@ def print_plan(plan: Plan, screen, damage: Mapping[str, Table], costs: Mapping[s
 def sums(plan: Plan) -> str:
     """Damage and costs of the whole plan, in one line."""
     return ", ".join([*(f"{k} damage {v:.4g}" for k, v in plan.damage.items()),
-                      *(f"{k} {v:,.0f}" + (f" of {plan.budgets[k]:,.0f}" if k in plan.budgets else "") for k, v in plan.costs.items())])
+                      *(f"{k} {number(v)}" + (f" of {number(plan.budgets[k])}" if k in plan.budgets else "") for k, v in plan.costs.items())])
 
 
 def reasons(plan: Plan) -> list[str]:

@@ -6,8 +6,8 @@ from pathlib import Path
 from ir import Plan, Table, UserError
 from search import ENGINES, SEARCHERS, Pairs
 
-from .sensing import ties_of
-from .settings import Settings, budgets_of, floors_of, menus, metrics_of, weights_of
+from .sensing import pairs_setting, ties_of
+from .settings import Settings, budgets_of, floors_of, menus, metrics_of, sensible, weights_of
 
 EXACT = "exact"
 
@@ -15,6 +15,11 @@ EXACT = "exact"
 def mistyped(net, s: Settings) -> None:
     """UserError: a setting of the search that means nothing, or a model that no plan can be carried out for."""
     import quant
+    from search import groups
+    sensible(s)
+    pairs_setting(s)
+    if s.groups:
+        groups(quant.geometry(net), s.groups)
     budgets_of(s), menus(net, s), metrics_of(s), weights_of(s), forbidden(s), SEARCHERS[s.searcher], ENGINES[s.engine]
     quant.check_plan(net, Plan({layer: options[-1] for layer, options in menus(net, s).items()}))
 
@@ -48,10 +53,10 @@ def choose(damage: dict[str, Table], costs: dict[str, Table], s: Settings, model
     return plan
 
 
-def pareto(damage: dict[str, Table], costs: dict[str, Table], s: Settings) -> list[Plan]:
-    """Plans between the cheapest and the dearest in the resource of the first budget."""
+def pareto(damage: dict[str, Table], costs: dict[str, Table], s: Settings, pairs: Pairs | None = None) -> list[Plan]:
+    """Plans between the cheapest and the dearest in the resource of the first budget, by the integer programme."""
     from search import pareto as front
-    return front(objective(damage, s), costs, swept(s), points=s.pareto, budgets=budgets_of(s), **rules(damage, s))
+    return front(objective(damage, s), costs, swept(s), points=s.pareto, budgets=budgets_of(s), pairs=pairs, order=s.order, **rules(damage, s))
 
 
 def swept(s: Settings) -> str:
@@ -61,8 +66,18 @@ def swept(s: Settings) -> str:
 
 def rules(damage: dict[str, Table], s: Settings) -> dict:
     """What the integer programme keeps to."""
-    reference = Plan.load(s.reference) if s.reference.endswith(".json") else s.reference or None
-    return {"ties": tied(damage, s), "forbid": forbidden(s), "reference": reference, "solver": s.solver, "time_limit": s.time_limit, "gap": s.gap}
+    return {"ties": tied(damage, s), "forbid": forbidden(s), "reference": reference_of(damage, s), "solver": s.solver,
+            "time_limit": s.time_limit, "gap": s.gap}
+
+
+def reference_of(damage: dict[str, Table], s: Settings) -> Plan | str | None:
+    """What percentages are of: a plan, an option, or None for the dearest.  UserError: a plan of another model."""
+    if not s.reference.endswith(".json"):
+        return s.reference or None
+    plan, model = Plan.load(s.reference), next((t.about["model"] for t in damage.values() if t.about.get("model")), "")
+    if plan.model and model and plan.model != model:
+        raise UserError(f"--reference {s.reference} is a plan of model {plan.model}, the damage tables are of {model}; give a plan of the same model")
+    return plan
 
 
 def tied(damage: dict[str, Table], s: Settings) -> list[tuple[str, ...]]:
@@ -94,7 +109,7 @@ def forbidden(s: Settings) -> dict[str, tuple[str, ...]]:
 def objective(damage: dict[str, Table], s: Settings) -> Table | list[tuple]:
     """The first metric's table, or the weighed ones, with the options above each floor only."""
     weighed = [(floored(named(damage, name), damage, s), w, *([layers] if layers else [])) for name, w, layers in weights_of(s)]
-    return weighed if len(weighed) > 1 else weighed[0][0]
+    return weighed if len(weighed) > 1 or any("=" in m for m in s.metrics) else weighed[0][0]
 
 
 def floored(table: Table, damage: dict[str, Table], s: Settings) -> Table:
@@ -120,7 +135,7 @@ def by_groups(damage: dict[str, Table], costs: dict[str, Table], s: Settings, lo
     tables = {g.name: replace(floored(named(damage, g.metric), damage, s), rows={k: damage[g.metric].rows[k] for k in g.layers})
               for g in groups(layers, s.groups).values()}
     found = decoupled(tables, costs, budgets_of(s), output_error(probe), ratios=s.ratios or None, ties=tied(damage, s), progress=progress,
-                      solver=s.solver)
+                      reference=reference_of(damage, s), solver=s.solver, time_limit=s.time_limit, gap=s.gap)
     if cache:
         found.save(cache.with_name("decoupled.json"))
     return found.plan()
@@ -135,7 +150,7 @@ def searched(damage: dict[str, Table], costs: dict[str, Table], s: Settings, loo
     goal = objective(damage, s)
     first = goal[0][0] if isinstance(goal, list) else goal
     options = {k: tuple(row) for k, row in first.rows.items()}
-    how = {"ties": tied(damage, s), "forbid": forbidden(s), "seed": s.seed, "progress": progress}
+    how = {"ties": tied(damage, s), "forbid": forbidden(s), "reference": reference_of(damage, s), "seed": s.seed, "progress": progress}
     if s.searcher == "greedy":
         return find("greedy", options, goal, costs, budgets_of(s), **how)
     probe, metric = looked(look, f"--searcher {s.searcher}"), metrics_of(s)[0]

@@ -62,13 +62,20 @@ def interactions(looked, net, s: Settings, cache: Path | None = None, progress=N
     """
     from search import gauss_newton_pairs, measure, measure_pairs
     metric, options = metrics_of(s)[0], menus(net, s)
-    kind, _, number = s.pairs.partition(":")
+    kind, number = pairs_setting(s)
     if kind != PREDICTED:
         return measure_pairs(looked, options, s.pairs, metric, cache, progress)
-    if number and not number.isdecimal():
-        raise UserError(f"pairs {s.pairs!r}: after predicted: comes a number of pairs, for example predicted:{STRONGEST}")
     alone = measure(looked, [metric], options, cache)[metric]
-    return gauss_newton_pairs(looked, options, int(number or STRONGEST), metric, damage=alone, progress=progress)
+    return gauss_newton_pairs(looked, options, number or STRONGEST, metric, damage=alone, progress=progress)
+
+
+def pairs_setting(s: Settings) -> tuple[str, int]:
+    """(kind, its number or 0) of --pairs.  UserError: it means nothing."""
+    kind, colon, number = s.pairs.partition(":")
+    whole = number.isdecimal() and int(number) > 0
+    if s.pairs and not (kind in (PREDICTED, "window", "top") and whole or not colon and kind in (PREDICTED, "adjacent", "all")):
+        raise UserError(f"pairs {s.pairs!r}: give predicted, predicted:{STRONGEST}, adjacent, window:3, top:6 or all")
+    return kind, int(number) if whole else 0
 
 
 def save_pairs(pairs: Pairs, out: Path) -> Pairs:

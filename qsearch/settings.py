@@ -84,6 +84,33 @@ def metrics_of(s: Settings) -> list[str]:
     return [METRICS[n].name for n in dict.fromkeys(names)]
 
 
+def sensible(s: Settings) -> None:
+    """UserError: a number out of its range, an unknown order, or two settings of which one would go unheeded."""
+    from search import ORDERS
+    for name, value in (("samples", s.samples), ("workers", s.workers), ("evaluations", s.evaluations)):
+        if value < 1:
+            raise UserError(f"--{name} {value}: give 1 or more")
+    if s.pareto == 1 or s.pareto < 0:
+        raise UserError(f"--pareto {s.pareto}: a front has 2 or more plans; 0 asks for none")
+    if bad := [f"{name}={most:g}" for name, most in floors_of(s) if not most >= 0]:
+        raise UserError(f"--floor {bad[0]}: give a damage of 0 or more")
+    if s.order not in ORDERS:
+        raise UserError(f"order {s.order!r} is not one of {', '.join(ORDERS)}")
+    if s.ratios and not s.groups:
+        raise UserError("--ratio says how groups share a budget, and there are none; give --group, or leave it out")
+    lexicographic = s.order == "lexicographic"
+    if s.groups:
+        _unheeded("--group", {f"--searcher {s.searcher}": s.searcher != "exact", "--pairs": s.pairs, "--forbid": s.forbid,
+                              f"--order {s.order}": lexicographic})
+    if s.searcher != "exact":
+        _unheeded(f"--searcher {s.searcher}", {"--pairs": s.pairs, f"--order {s.order}": lexicographic})
+
+
+def _unheeded(what: str, others: dict) -> None:
+    if found := next((name for name, given in others.items() if given), None):
+        raise UserError(f"{what} takes no account of {found}; leave out one of the two")
+
+
 def menus(net, s: Settings) -> dict[str, tuple[str, ...]]:
     """The options of each layer."""
     from search import menu, parse_rules, per_layer

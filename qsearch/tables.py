@@ -1,6 +1,6 @@
 """Files for people: gather tables, describe any file of ours, list what can be named, make a report again."""
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import ir
@@ -96,41 +96,52 @@ def _formats() -> list[str]:
 
 def _metrics() -> list[str]:
     from search import METRICS
-    return [f"{k:12} {_first_line(v)}" for k, v in METRICS.items()]
+    return _lines(METRICS)
 
 
 def _costs() -> list[str]:
     from search import COSTS
-    return [f"{k:12} {_first_line(v)}" for k, v in COSTS.items()]
+    return _lines(COSTS)
 
 
 def _targets() -> list[str]:
     from .backends import targets
-    return [f"{t.name:12} {t.kind:5} {', '.join(f'{k} {v:,}' for k, v in t.resources.items())}" for t in targets().values()]
+    names = {k: f"the same as {t.name}" if k != t.name else ", ".join(f"{r} {v:,}" for r, v in t.resources.items()) for k, t in targets().items()}
+    return [f"{k:12} {targets()[k].kind:5} {text}".rstrip() for k, text in names.items()]
 
 
 def _observers() -> list[str]:
     from quant import OBSERVERS
-    return [f"{k:12} {_first_line(v)}" for k, v in OBSERVERS.items()]
+    return _lines(OBSERVERS)
 
 
 def _searchers() -> list[str]:
     from search import SEARCHERS
-    return [f"{k:12} {_first_line(v)}" for k, v in SEARCHERS.items()]
+    return _lines(SEARCHERS)
 
 
 def _ties() -> list[str]:
     from quant import TIES
-    return [f"{k:12} {_first_line(v)}" for k, v in TIES.items()]
+    return _lines(TIES)
 
 
 def _engines() -> list[str]:
     from search import ENGINES
-    return [f"{k:12} {_first_line(v)}" for k, v in ENGINES.items()]
+    return _lines(ENGINES)
 
 
 def _ops() -> list[str]:
-    return [f"{c.__name__.lower():10} {_first_line(c)}" for c in ir.graph.OPS]
+    return _lines({c.__name__.lower(): c for c in ir.graph.OPS})
 
 
-def _first_line(thing) -> str: return (thing.__doc__ or "").strip().splitlines()[0] if thing.__doc__ else ""
+def _lines(things: Mapping[str, object]) -> list[str]:
+    """A name and what its first paragraph says, one line each."""
+    width = max(map(len, things))
+    return [f"{name.ljust(width)}  {_summary(thing)}".rstrip() for name, thing in things.items()]
+
+
+def _summary(thing) -> str:
+    """The first paragraph of a docstring on one line; of a long one the first sentence."""
+    text = " ".join((thing.__doc__ or "").strip().split("\n\n")[0].split())
+    first, stop, _ = text.partition(". ")
+    return first + stop.strip() if len(text) > 160 else text

@@ -142,7 +142,8 @@ def _trials(ratios, names: list[str]) -> list[tuple[float, ...]]:
     found = [tuple(map(float, np.atleast_1d(k))) for k in ratios]
     for k in found:
         if len(k) != len(names) - 1 or not all(0 < v < math.inf for v in k):
-            raise UserError(f"ratios {k}: give {len(names) - 1} numbers above 0, of the budgets of {', '.join(names[:-1])} to that of {names[-1]}")
+            raise UserError(f"ratios {k}: each trial is {len(names) - 1} number{'s' * (len(names) > 2)} above 0, the budget of "
+                            f"{', '.join(names[:-1])} over that of {names[-1]}")
     if not found:
         raise UserError("no ratios to try; give at least one, such as 1.0")
     return found

@@ -18,7 +18,7 @@ RULE = "attnlrp"
 
 @metric("lrp", "share of relevance x noise power / variance")
 def lrp(probe: Probe, layer: str, option: str) -> float:
-    """C_l times the noise of the layer's own output, relevance counted where it is positive."""
+    """The layer's share of all relevance (LRP, counted where positive) times the noise of its own output."""
     return share(probe, layer, RULE) * noise(probe, layer, option)
 
 
@@ -36,7 +36,7 @@ def lrp_attention(probe: Probe, layer: str, option: str) -> float:
 
 @metric("lrp_bits", "share of relevance x 4**-bits")
 def lrp_bits(probe: Probe, layer: str, option: str) -> float:
-    """C_l (4**-b_w + 4**-b_a): the noise that so many bits of weights and of input leave, not measured; 0 for a side in float."""
+    """Share of relevance times (4**-b_w + 4**-b_a), the noise that b_w bits of weights and b_a of input would leave; nothing is rounded."""
     o = Option.parse(option)
     formats = ([] if o.weights == "-" else [o.weight_format]) + ([] if o.acts == "-" else [o.act_format])
     return share(probe, layer, RULE) * sum(4.0 ** -f.bits for f in formats)

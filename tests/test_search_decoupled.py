@@ -148,8 +148,8 @@ def test_weights_first_then_activations(tmp_path):
 
 
 @pytest.mark.parametrize("change, text", [
-    ({"ratios": [(1.0, 2.0)]}, "ratios (1.0, 2.0): give 1 numbers above 0, of the budgets of content to that of quality"),
-    ({"ratios": [-1.0]}, "ratios (-1.0,): give 1 numbers above 0, of the budgets of content to that of quality"),
+    ({"ratios": [(1.0, 2.0)]}, "ratios (1.0, 2.0): each trial is 1 number above 0, the budget of content over that of quality"),
+    ({"ratios": [-1.0]}, "ratios (-1.0,): each trial is 1 number above 0, the budget of content over that of quality"),
     ({"ratios": []}, "no ratios to try; give at least one, such as 1.0"),
     ({"shares": [1.0, 0.0]}, "shares [1.0, 0.0] of the budgets: give numbers above 0, such as 0.95 and 1"),
     ({"shares": []}, "shares [] of the budgets: give numbers above 0, such as 0.95 and 1"),
