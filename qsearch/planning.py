@@ -56,7 +56,8 @@ def choose(damage: dict[str, Table], costs: dict[str, Table], s: Settings, model
 def pareto(damage: dict[str, Table], costs: dict[str, Table], s: Settings, pairs: Pairs | None = None) -> list[Plan]:
     """Plans between the cheapest and the dearest in the resource of the first budget, by the integer programme."""
     from search import pareto as front
-    return front(objective(damage, s), costs, swept(s), points=s.pareto, budgets=budgets_of(s), pairs=pairs, order=s.order, **rules(damage, s))
+    how = rules(damage, s) | ({"pairs": pairs} if pairs else {})
+    return front(objective(damage, s), costs, swept(s), points=s.pareto, budgets=budgets_of(s), order=s.order, **how)
 
 
 def swept(s: Settings) -> str:

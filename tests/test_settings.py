@@ -9,6 +9,7 @@ from qsearch.plan_view import sums
 from qsearch.sensing import pairs_setting
 from qsearch.settings import Settings, sensible
 from qsearch.tables import listing
+from search import Pairs
 
 OPTIONS = ("int2/uint8", "int4/uint8", "int8/uint8")
 COST = {"bytes": Table("bytes", "cost", {k: dict(zip(OPTIONS, (2.0, 4.0, 8.0))) for k in "abc"}, about={"model": "m"})}
@@ -118,3 +119,12 @@ def test_plan_says_which_table_it_makes_small(tmp_path, capsys, monkeypatch):
     cli.app(standalone_mode=False)
     assert "minimises task of the damage tables kl, task" in capsys.readouterr().err
     assert str(Plan.load(tmp_path / "p.json").options["a"]) == "int8/uint8"
+
+
+def test_a_front_with_and_without_pairs():
+    s = Settings(budgets=("bytes=24",), metrics=("kl",), pareto=4)
+    alone = planning.pareto({"kl": KL}, COST, s)
+    repel = Pairs("kl", {("a", "b"): {("int4/uint8", "int4/uint8"): 50.0}}, {"model": "m"})
+    together = planning.pareto({"kl": KL}, COST, s, repel)
+    def both(plans): return [p for p in plans if str(p.options["a"]) == str(p.options["b"]) == "int4/uint8"]
+    assert both(alone) and not both(together) and len(together) > 1
