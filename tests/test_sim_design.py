@@ -2,6 +2,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,3 +159,15 @@ def test_no_axes(tmp_path):
     g.add("y", Reshape(()), "x")
     with pytest.raises(UserError, match=r"^node 'y' is a number without axes and has no stream; reshape it to \(1,\)$"):
         generate(g, tmp_path / "d")
+
+
+@pytest.mark.slow
+def test_files_of_a_relative_folder(tmp_path, monkeypatch):
+    """Verilator works in a folder of its own and finds them all the same."""
+    from sim.build import build
+    (tmp_path / "rtl").mkdir()
+    (tmp_path / "rtl" / "qs_wire.sv").write_text(f"// {tmp_path}: never built before\nmodule qs_wire (input logic a, output logic b);\n"
+                                                 "  assign b = a;\nendmodule\n")
+    monkeypatch.chdir(tmp_path)
+    bench = "module qs_bench;\n  logic a /*verilator public_flat_rw*/, b /*verilator public_flat_rw*/;\n  qs_wire w (.a(a), .b(b));\nendmodule\n"
+    assert build(bench, [Path("rtl/qs_wire.sv")]).exists()
