@@ -4,13 +4,15 @@ from typing import Annotated
 
 import typer
 
+from .settings import DEFAULT_OPTIONS
+
 Model = Annotated[str, typer.Argument(help="file.onnx, file.pt2 or package.module:factory")]
 DataOption = Annotated[str, typer.Option("--data", "-d", help="file.npz (x, y, maybe calib_x, calib_y) or package.module:factory")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder or file to write")]
 Targets = Annotated[list[str], typer.Option("--target", "-t", help="cpu, onnx or an FPGA; `qsearch list targets`; may be repeated")]
 Budgets = Annotated[list[str], typer.Option("--budget", "-b", help="lut=20000, bytes=25%, wbits=4 ...; may be repeated")]
 Metrics = Annotated[list[str], typer.Option("--metric", "-m", help="`qsearch list metrics`; the plan minimises the first, or those weighed: kl=0.7")]
-Options = Annotated[str, typer.Option(help="weight formats / activation formats that a layer may get")]
+Options = Annotated[str, typer.Option(help=f"weight formats / activation formats that a layer may get; by default {DEFAULT_OPTIONS}")]
 Fix = Annotated[list[str], typer.Option("--fix", help="LAYER=OPTIONS: an own menu; LAYER: a name, pattern, first or last; may be repeated")]
 Tie = Annotated[list[str], typer.Option("--tie", help="LAYER,LAYER,... get the same option; or residual, qkv, shared; may be repeated")]
 Forbid = Annotated[list[str], typer.Option("--forbid", help="LAYER=OPTIONS that it may not get (a layer, pattern, first or last); may be repeated")]
@@ -20,8 +22,8 @@ Samples = Annotated[int, typer.Option(help="calibration samples that the metrics
 Solver = Annotated[str, typer.Option(help="highs or cbc")]
 Reference = Annotated[str, typer.Option(help="what budgets in % are of: an option, everywhere, or a plan.json; by default the dearest plan")]
 Floor = Annotated[list[str], typer.Option("--floor", help="METRIC=DAMAGE: no option with more damage than this in that table; may be repeated")]
-Group = Annotated[list[str], typer.Option("--group", help="NAME=PATTERN:METRIC: layers with a metric and a programme of their own; may be repeated")]
-Ratio = Annotated[list[float], typer.Option("--ratio", help="of the first group's share of a budget to the last one's; every one is tried")]
+Group = Annotated[list[str], typer.Option("--group", help="NAME=PATTERN:METRIC: layers with a metric and programme of their own; one or two groups")]
+Ratio = Annotated[list[float], typer.Option("--ratio", help="of the first group's share of a budget to the second one's; all given are tried")]
 PairsOf = Annotated[str, typer.Option("--pairs", help="interactions of layers: predicted, or measured: adjacent, window:3, top:6, all")]
 Order = Annotated[str, typer.Option(help="of several metrics: weighted or lexicographic")]
 Tolerance = Annotated[float, typer.Option(help="of --order lexicographic: how far, relatively, each metric may be above its least")]

@@ -68,7 +68,7 @@ def plan(tables: Annotated[list[Path], typer.Argument(help="*.table.json files, 
          floor: Floor = [], group: Group = [], ratio: Ratio = [], reference: Reference = "",  # noqa: B006
          pairs: Annotated[Path | None, typer.Option(help="interactions of layers, as `sense --pairs` wrote them")] = None,
          searcher: Searcher = "exact", evaluations: Evaluations = 250,
-         model: Annotated[str, typer.Option(help="what --group and --searcher evolve measure whole plans on")] = "",
+         model: Annotated[str, typer.Option(help="what --group and --searcher evolve or fliqs look at; greedy and exact need the tables alone")] = "",
          data: Annotated[str, typer.Option("--data", "-d", help="samples for --model")] = "", out: Out = Path("plan.json"),
          pareto: Annotated[int, typer.Option(help="write a front of this many plans instead, and a plot of it")] = 0,
          solver: Solver = "highs", time_limit: TimeLimit = 60.0, gap: Gap = 1e-4, observer: Observer = "mse", rounding: Rounding = "gptq",

@@ -96,6 +96,8 @@ def sensible(s: Settings) -> None:
         raise UserError(f"--floor {bad[0]}: give a damage of 0 or more")
     if s.order not in ORDERS:
         raise UserError(f"order {s.order!r} is not one of {', '.join(ORDERS)}")
+    if len(s.groups) > 2:
+        raise UserError(f"{len(s.groups)} groups; the command takes one or two, search.decoupled any number")
     if s.ratios and not s.groups:
         raise UserError("--ratio says how groups share a budget, and there are none; give --group, or leave it out")
     lexicographic = s.order == "lexicographic"

@@ -27,6 +27,7 @@ TASK = Table("task", "damage", {k: dict(zip(OPTIONS, (9.0 * w, 3.0 * w, 0.0))) f
     ({"floors": ("kl=nan",)}, "--floor kl=nan: give a damage of 0 or more"),
     ({"order": "first"}, "order 'first' is not one of weighted, lexicographic"),
     ({"ratios": (1.0,)}, "--ratio says how groups share a budget, and there are none; give --group, or leave it out"),
+    ({"groups": ("a=x:kl", "b=y:kl", "c=*:kl")}, "3 groups; the command takes one or two, search.decoupled any number"),
     ({"groups": ("a=*:kl",), "searcher": "greedy"}, "--group takes no account of --searcher greedy; leave out one of the two"),
     ({"groups": ("a=*:kl",), "forbid": ("a=int2/*",)}, "--group takes no account of --forbid; leave out one of the two"),
     ({"searcher": "evolve", "pairs": "predicted"}, "--searcher evolve takes no account of --pairs; leave out one of the two"),
