@@ -27,7 +27,7 @@ TRIES = 20  # random plans drawn for each one that is wanted
 def evolve(problem: Problem, *, seed: int = 0, evaluations: int | None = None, time_limit: float = math.inf, progress=None,
            cache=None, key: str = "", resource: str | None = None, least: float = 0.0, prior: Table | None = None,
            seeds: Iterable[Plan | Mapping[str, Option | str]] = (), population: int = POPULATION, generations: int = GENERATIONS) -> list[Plan]:
-    """The front of the measured plans within all budgets, by rising cost and falling damage; the last does least damage.
+    """NSGA-II on predictors, its best plans measured: the front of all measured ones within the budgets, the last does least damage.
 
     evaluations: 250 by default.  resource: the cost of the front, by default that of the first budget; without costs there is one
     plan.  least: plans that cost less than this part of its budget are not bred.  prior: a damage table that foretells a function

@@ -84,8 +84,9 @@ class Policy:
 def fliqs(problem: Problem, *, seed: int = 0, evaluations: int | None = None, time_limit: float = math.inf, progress=None,
           delay: int | None = None, reward: str = "absolute", beta: float = 1.0, schedule: str = "cosine", entropy: float = 0.1,
           rate: float = RATE, temperature: float = 1.0) -> list[Plan]:
-    """The plan that the policy believes in after `evaluations` steps (2000 by default), `delay` of them (500, or a quarter if that
-    is less) with uniform draws for the weights alone.
+    """FLIQS, a policy learned while shared weights train: the plan that it believes in after `evaluations` steps.
+
+    2000 steps by default, `delay` of them (500, or a quarter if that is less) with uniform draws for the weights alone.
 
     The objective is called once a step with a plan and gives the loss of that step (quality is its negative); it may train weights
     meanwhile (quant.oneshot.OneShot does); the plan's damage is then the mean loss of the last steps.  Each budget is a cost

@@ -17,7 +17,7 @@ FREE = 1e30    # how much better than any other a step is that costs nothing
 @SEARCHERS.register("greedy")
 def greedy(problem: Problem, *, seed: int = 0, evaluations: int | None = None, time_limit: float = math.inf, progress=None,
            cache=None, key: str = "", direction: str | None = None) -> list:
-    """One plan, from the cheapest one up, from the best one down (then up again into what is left), or the better of both.
+    """Step by step: from the cheapest plan up, from the best one down (then up again into what is left), or the better of both.
 
     A step's price is its cost in parts of what is left of each budget, summed.  What a step saves is measured once for every option
     from the start, and again when the step is about to be taken (Leskovec et al. 2007, "Cost-effective outbreak detection in
