@@ -78,7 +78,7 @@ def _flat(m: Maker, y: str) -> Net:
 @pytest.mark.parametrize("kind", ("linear", "conv1", "conv2"))
 @pytest.mark.parametrize("rule", ("attention", "z-plus", "alpha-beta", "alpha-beta:1.5", "attention+zb", "z-plus+zb"))
 def test_a_layer_hands_on_as_much_as_it_gets(kind, rule):
-    """The unit ratio is 1; code in use doubles it in convolutions (Transformer-Explainability, issue 55)."""
+    """The unit ratio is 1; code in use doubles it in convolutions (a known defect of Transformer-Explainability)."""
     net = one_layer(kind)
     r = relevance(net, samples(net), rule=rule)
     assert r.values["x"].flatten(1).sum(1) == pytest.approx(1.0, abs=1e-6)
