@@ -1,11 +1,12 @@
 """Budgets as people write them: `lut=20000`, `lut=20k`, `bytes=25%`, `bytes=2MB`, `wbits=4`, `bytes@encoder.*=64KiB`."""
-import fnmatch
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ir import Option, Plan, Table, UserError
+
+from .options import named
 
 TOLERANCE = 1e-9  # relative; sums of floating point costs are no more exact than that
 _THOUSANDS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
@@ -52,16 +53,8 @@ def split(key: str) -> tuple[str, str]:
 
 
 def matching(layers: Sequence[str], patterns: str) -> list[str]:
-    """The layers that one of the patterns, parted by commas, names: `first`, `last`, a name, or a pattern with * and ?."""
-    found: set[str] = set()
-    for pattern in patterns.split(","):
-        pattern = pattern.strip()
-        if pattern in layers:
-            found.add(pattern)
-        elif pattern in ("first", "last") and layers:
-            found.add(layers[0 if pattern == "first" else -1])
-        else:
-            found.update(fnmatch.filter(layers, pattern))
+    """The layers that one of the patterns, parted by commas, names; in their order."""
+    found = {k for pattern in patterns.split(",") for k in named(layers, pattern.strip())}
     return [k for k in layers if k in found]
 
 

@@ -44,14 +44,15 @@ def per_layer(layers: Sequence[str], options: Sequence[str],
     """
     chosen = dict.fromkeys(layers, tuple(options))
     for pattern, special in (rules or {}).items():
-        matched = _matching(layers, pattern)
+        matched = named(layers, pattern)
         if not matched:
             raise UserError(f"rule for {pattern!r} matches no layer (layers: first, last, {', '.join(layers)})")
         chosen |= dict.fromkeys(matched, tuple(special))
     return chosen
 
 
-def _matching(layers: Sequence[str], pattern: str) -> list[str]:
+def named(layers: Sequence[str], pattern: str) -> list[str]:
+    """The layers that a pattern names: `first`, `last`, a layer's name, or a pattern with * and ?."""
     if pattern in layers:
         return [pattern]
     if pattern in ("first", "last"):
