@@ -3,13 +3,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from ir import Option, Table, UserError
 from search import Pairs
 
 from .data import Data
 from .settings import Settings, menus, metrics_of
+from .steps import tensor
 
 FIT = 256  # samples at most that rounding is fitted to when damage is measured
 PREDICTED, STRONGEST = "predicted", 64  # interactions that are foretold, and how many of them a plan takes account of
@@ -18,11 +17,9 @@ PREDICTED, STRONGEST = "predicted", 64  # interactions that are foretold, and ho
 def probe(net, calibration, data: Data, s: Settings):
     """What metrics look at: some calibration samples, with rounding fitted to others of them."""
     import quant
-    import torch
     count = min(s.samples, -(-len(data.calib_x) // 2))  # one half to look at, the other to fit to; one image must do for both
     seen, fitted = data.calib_x[-count:], data.calib_x[:max(1, len(data.calib_x) - count)][:FIT]
     labels = None if data.calib_y is None or data.calib_y.dtype.kind not in "iu" or data.calib_y.ndim != 1 else data.calib_y[-count:]
-    def tensor(x): return torch.from_numpy(np.ascontiguousarray(x, np.float32))
     return quant.Simulation(net, calibration, tensor(seen), rounding=s.rounding, fit=tensor(fitted), labels=labels)
 
 

@@ -19,13 +19,13 @@ BASIC = ("bytes", "bops", "wbits", "abits", "energy_pj")  # costs that no target
 def capture(model, data: Data):
     """Float model (file, package.module:factory or torch module) -> quant.Net."""
     import quant
-    return quant.load_model(model, example=_tensor(data.calib_x[:2]))
+    return quant.load_model(model, example=tensor(data.calib_x[:2]))
 
 
 def calibrate(net, data: Data, s: Settings):
     """Ranges of every tensor of the net on the calibration samples."""
     import quant
-    return quant.calibrate(net, _tensor(data.calib_x), observer=s.observer)
+    return quant.calibrate(net, tensor(data.calib_x), observer=s.observer)
 
 
 def cost(net, targets, s: Settings, calibration=None, progress=None) -> dict[str, Table]:
@@ -80,7 +80,7 @@ def quantize(net, plan: Plan, calibration, data: Data, s: Settings, out: Path, p
     checkpoint = out / f"tune.{digest(ir.store.canonical(training))}.pt"
     if s.tune:
         labels = None if data.calib_y is None else torch.from_numpy(data.calib_y)
-        quant.tune(qnet, _tensor(data.calib_x), labels, epochs=s.tune, lr=s.learning_rate, seed=s.seed, progress=progress,
+        quant.tune(qnet, tensor(data.calib_x), labels, epochs=s.tune, lr=s.learning_rate, seed=s.seed, progress=progress,
                    checkpoint=checkpoint)
     graph = qnet.lower()
     real, fake = (batched(m, data.x) for m in (net, qnet))
@@ -150,7 +150,8 @@ def reference(graph: Graph, x: np.ndarray) -> np.ndarray:
     return ir.run(graph, encode(graph, x))
 
 
-def _tensor(x: np.ndarray):
+def tensor(x: np.ndarray):
+    """Samples as torch takes them."""
     import torch
     return torch.from_numpy(np.ascontiguousarray(x, np.float32))
 
@@ -159,4 +160,4 @@ def batched(model, x: np.ndarray, size: int = 100) -> np.ndarray:
     """Outputs of a torch model, `size` samples at a time."""
     import torch
     with torch.no_grad():
-        return np.concatenate([model(_tensor(x[i:i + size])).numpy() for i in range(0, len(x), size)])
+        return np.concatenate([model(tensor(x[i:i + size])).numpy() for i in range(0, len(x), size)])

@@ -33,9 +33,7 @@ def rows(net: Net, x: torch.Tensor, draws: int = DRAWS, seed: int = 0, batch: in
     found = {n: torch.empty(len(x), draws, math.prod(s.shape)) for n, s in net.layers.items()}
     for i in range(0, len(x), batch):
         part = x[i:i + batch]
-        first = torch.zeros(len(part), *net.steps[next(iter(net.layers.values())).args[0]].shape, requires_grad=True)
-        shifts = {n: first if k == 0 else torch.zeros(1, requires_grad=True) for k, n in enumerate(net.layers)}
-        z, taps = run(net, part, {}, shifts)
+        z, taps = run(net, part, {}, {n: torch.zeros(1, requires_grad=True) for n in net.layers})  # the shifts make the graph
         z = z.reshape(len(part), -1)
         leaves = [taps[n][1] for n in net.layers]
         for k in range(draws):
