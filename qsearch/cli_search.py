@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from ir import Table, UserError
-from search import Pairs
 
 from . import keep
 from .cli_args import (Apart, Budgets, DataOption, Engine, Evaluations, Fix, Floor, Forbid, Gap, Group, Measured, Metrics, Model, Observer,
@@ -74,6 +73,7 @@ def plan(tables: Annotated[list[Path], typer.Argument(help="*.table.json files, 
          solver: Solver = "highs", time_limit: TimeLimit = 60.0, gap: Gap = 1e-4, observer: Observer = "mse", rounding: Rounding = "gptq",
          samples: Samples = 128, seed: Seed = 0) -> None:
     """The plan of least damage within the budgets: what each layer gets, what it pays, and why."""
+    from search import Pairs
     from . import planning
     from .plan_view import print_plan
     from .tables import gather
@@ -97,8 +97,8 @@ def plan(tables: Annotated[list[Path], typer.Argument(help="*.table.json files, 
     print(out)
 
 
-def write_front(damage: dict[str, Table], costs: dict[str, Table], s: Settings, pairs: Pairs | None, out: Path) -> None:
-    """A front of plans, their files and a plot."""
+def write_front(damage: dict[str, Table], costs: dict[str, Table], s: Settings, pairs, out: Path) -> None:
+    """A front of plans, with these interactions or None, their files and a plot."""
     from . import planning
     from .plan_view import sums
     from .plots import front as plot
