@@ -1,8 +1,11 @@
 """Float model -> captured net -> quantized net -> integer graph.  The door to torch."""
+from .bitlinear import BitLinear
 from .capture import capture
 from .curvature import fisher_diagonals, hessian_traces
 from .layout import check as check_plan
 from .load import load_model
+from .matmulfree import GLU, MLGRU, MatMulFreeLM
+from .matmulfree_train import HalvedCosine, train_lm
 from .model import QuantNet
 from .oneshot import OneShot
 from .net import Net, Step, geometry
