@@ -12,13 +12,14 @@ import torch
 from ir import Add, Graph, Ints, Lut, Op, Requant
 from ir.infer import infer
 from .encode import Coding
-from .execute import evaluate
-from .fake import Exactly
+from .execute import evaluate, requant
+from .fake import Exactly, Rescaled
 
 MUL_BITS = 15       # of the largest multiplier of a requant
 MORE_MUL_BITS = 17  # if the channels differ so much that the smallest would be coarse; still one 18-bit signed DSP input
 FINE = 64           # a multiplier of this size errs by less than 1 %
 PRODUCT_BITS = 53   # accumulator * multiplier stays exact in float64
+ULP = 2.0 ** -22    # relative distance of neighbours in float32
 ADD_BITS = 12       # of the larger arm's multiplier on the way to a common scale
 
 
@@ -76,22 +77,26 @@ class Forward(Emitter):
     def op(self, name: str, op: Op, *args: Value, live: dict | None = None) -> Value:
         types = tuple(a.type for a in args)
         t = infer(op, *types)
-        y = evaluate(op, t, types, *[a.data for a in args], live=live)
-        if isinstance(op, (Requant, Lut)) and torch.is_grad_enabled():
-            y = Exactly.apply(y, self._shadow(op, args[0].data, live))
+        if isinstance(op, Requant) and torch.is_grad_enabled():
+            y = rescaled(op, t, types[0], args[0].data, **live)
+        else:
+            y = evaluate(op, t, types, *[a.data for a in args], live=live)
+            if isinstance(op, Lut) and torch.is_grad_enabled():
+                y = Exactly.apply(y, live["fn"](args[0].data))
         if self.values is not None:
             self.values[name] = y
         return Value(y, t)
 
-    def _shadow(self, op: Requant | Lut, x: torch.Tensor, live: dict) -> torch.Tensor:
-        if isinstance(op, Lut):
-            return live["fn"](x)
-        ratio = live["ratio"].to(x.dtype)
-        if ratio.dim():
-            shape = [1] * x.dim()
-            shape[op.axis + 1 if op.axis >= 0 else op.axis] = -1
-            ratio = ratio.view(shape)
-        return (x * ratio + op.zero).clip(op.lo, op.hi)
+
+def rescaled(op: Requant, t: Ints, x_type: Ints, x: torch.Tensor, ratio: torch.Tensor, zero=None, log_clip=None) -> torch.Tensor:
+    """The integers of a requant, with the gradient of what it rounds (quant/fake.py, Rescaled)."""
+    y, v = requant(op, t, x_type, x.detach(), unrounded=True)
+    if ratio.dim():
+        shape = [1] * x.dim()
+        shape[op.axis + 1 if op.axis >= 0 else op.axis] = -1
+        ratio = ratio.view(shape)
+    lo, hi = op.lo - op.zero, op.hi - op.zero  # both ends belong to the range; aten leaves them out
+    return Rescaled.apply(x, ratio, zero, log_clip, y, v, (lo - max(1, abs(lo)) * ULP, hi + max(1, abs(hi)) * ULP))
 
 
 class Lower(Emitter):

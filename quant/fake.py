@@ -33,9 +33,39 @@ class Damped(torch.autograd.Function):
         return grad * ctx.factor, None
 
 
+class Rescaled(torch.autograd.Function):
+    """Value of `exact`, gradient of clip(v, lo, hi) + zero with v = x * ratio, of which `v` holds the value as float32.
+
+    ratio: scalar, or shaped to broadcast against x.  zero: a scalar with a gradient, or None.  log_clip: a scalar that gets
+    the gradient of PACT (Choi et al. 2018, section 3), or None: what v lost to rounding is taken off the gradient of a step size
+    that the reader of `exact` computes, and what remains is that of the clipping level.
+    """
+
+    @staticmethod
+    def forward(ctx, x, ratio, zero, log_clip, exact, v, bounds: tuple[float, float]):
+        ctx.save_for_backward(ratio, v, exact if log_clip is not None else None)
+        ctx.bounds, ctx.x_type, ctx.offset = bounds, x.dtype, float(zero.detach()) if zero is not None else 0.0
+        return exact
+
+    @staticmethod
+    def backward(ctx, grad):
+        ratio, v, exact = ctx.saved_tensors
+        lo, hi = ctx.bounds
+        grad = torch.ops.aten.hardtanh_backward(grad.float(), v, lo, hi)
+        to_x = (grad * ratio.float()).to(ctx.x_type) if ctx.needs_input_grad[0] else None
+        to_ratio = (grad * v).sum_to_size(ratio.shape).to(ratio.dtype) / ratio if ctx.needs_input_grad[1] else None
+        to_zero = grad.sum().double() if ctx.needs_input_grad[2] else None
+        to_clip = (grad * (v + ctx.offset - exact)).sum().double() if ctx.needs_input_grad[3] else None
+        return to_x, to_ratio, to_zero, to_clip, None, None, None
+
+
 def lsq_factor(count: int, fmt: NumberFormat) -> float:
-    """1 / sqrt(count * largest code): keeps a scale's gradient as large as that of the values it scales (LSQ, section 2.2)."""
-    return (count * max(fmt.hi, 1)) ** -0.5
+    """1 / sqrt(count * positive codes): keeps a scale's gradient as large as that of the values it scales (LSQ, section 2.2).
+
+    We differ where the grid has gaps: its points are counted, not its steps; what rounding loses grows with the value there.
+    """
+    levels = fmt.hi if isinstance(fmt.grid, range) else sum(g > 0 for g in fmt.grid)
+    return (count * max(levels, 1)) ** -0.5
 
 
 def to_codes(v: torch.Tensor, fmt: NumberFormat) -> torch.Tensor:
