@@ -93,7 +93,7 @@ def requant(op: Requant, t: Ints, x_type: Ints, x: torch.Tensor, unrounded: bool
     shape = [1] * x.dim()
     shape[op.axis + 1 if op.axis >= 0 else op.axis] = len(op.mul)
     m = torch.tensor(op.mul, device=x.device).view(shape)
-    reach = max(-x_type.lo, x_type.hi) * max(int(op.mul.max()), -int(op.mul.min())) + ((1 << op.shift) >> 1)
+    reach = max(-x_type.lo, x_type.hi) * max(int(op.mul.max()), -int(op.mul.min())) + 2 ** op.shift // 2
     if max(reach, abs(op.zero), abs(op.lo), abs(op.hi)) >= 1 << 52:
         y = ops.requant(x.long(), m, op.shift, op.zero, op.lo, op.hi).to(holder(t))
         return y, (x.double() * m * 2.0 ** -op.shift).float() if unrounded else None
