@@ -48,22 +48,25 @@ def spread(h: torch.Tensor, damp: float = DAMP) -> Spread:
     return Spread(order, dead, _inverse_root(h[order][:, order], damp))
 
 
-def gptq(w: torch.Tensor, scale: torch.Tensor, fmt: NumberFormat, how: Spread, block: int = BLOCK) -> torch.Tensor:
-    """Codes (O, I) for weights w (O, I) with scale (O, 1) that keep w @ X, for the `spread` of X's second moment.
+def gptq(w: torch.Tensor, scale: torch.Tensor, fmt: NumberFormat, how: Spread, block: int = BLOCK,
+         zero: torch.Tensor | None = None) -> torch.Tensor:
+    """Codes (O, I) for weights w (O, I) that keep w @ X, for the `spread` of X's second moment; a code is worth scale * (code - zero).
 
-    The grid is fixed before (per row).  A second moment that is the identity gives plain rounding.
+    scale and zero (integers) are (O, 1), or (O, I) where they differ between groups of columns: the grid is fixed before.
+    A second moment that is the identity gives plain rounding.
     Frantar et al. 2022 (arXiv 2210.17323), algorithm 1, with the act-order and dead columns of its authors' code.
     """
     w, u = w.double().clone(), how.root
     w[:, how.dead] = 0.0
+    scale, zero = (v.expand_as(w)[:, how.order] for v in (scale, torch.zeros_like(scale) if zero is None else zero))
     w = w[:, how.order]
     codes = torch.empty_like(w)
     for start in range(0, w.shape[1], block):
         end = min(start + block, w.shape[1])
         errors = torch.empty_like(w[:, start:end])
         for i in range(start, end):
-            codes[:, i] = fmt.nearest((w[:, i:i + 1] / scale).float(), torch)[:, 0]
-            e = (w[:, i] - codes[:, i] * scale[:, 0]) / u[i, i]
+            codes[:, i] = fmt.nearest((w[:, i] / scale[:, i] + zero[:, i]).float(), torch)
+            e = (w[:, i] - (codes[:, i] - zero[:, i]) * scale[:, i]) / u[i, i]
             w[:, i:end] -= e[:, None] * u[i, i:end]
             errors[:, i - start] = e
         w[:, end:] -= errors @ u[start:end, end:]
