@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from ir import Graph, Input, Node, UserError
+from ir import Constant, Graph, Input, Node, UserError
 from ir.store import graph_hash, whole
 
-from .onnx_ops import Expr, holder, lower
+from .onnx_ops import Expr, constant, holder, lower
 from .words import check_feeds, interface, magnitude, word
 
 OPSET, IR_VERSION = 21, 10
@@ -25,6 +25,8 @@ def build(g: Graph, keep: bool = False) -> onnx.ModelProto:
     for n in g.nodes.values():
         if isinstance(n.op, Input):
             env[n.name] = Expr(nodes, n.name, word(n.type)).cast(holder(magnitude(n.type)))
+        elif isinstance(n.op, Constant):
+            env[n.name] = constant(n, env[g.inputs[0].name])
         else:
             env[n.name] = lower(n, tuple(g.nodes[a].type for a in n.args), *[env[a] for a in n.args])
     shown = keep and [n for n in g.nodes.values() if not isinstance(n.op, Input)] or [g.output]

@@ -10,8 +10,8 @@ import math
 import numpy as np
 from onnx import helper, numpy_helper
 
-from ir import (Add, Concat, Conv, Dense, Gather, Ints, Lut, MatMul, MaxPool, Mul, Node, Pad, Requant, Reshape, Slice, SumPool,
-                Transpose, UserError, ops)
+from ir import (Add, Concat, Conv, Dense, Div, Expand, Gather, Ints, Lut, MatMul, MaxPool, Mul, Node, Pad, Recur, Requant,
+                Reshape, Slice, Sqrt, SumPool, Transpose, UserError, ops)
 from ir.infer import exact_bound
 
 from .words import magnitude, word_of
@@ -57,12 +57,20 @@ class Expr:
             return self
         if self.dtype != "int64":
             return self.emit("Mul", 2.0 ** -n).emit("Floor")
-        rest = self.emit("Mod", 1 << n)  # takes the divisor's sign, so the division below is exact and rounds to -infinity
-        return self.emit("Sub", rest).emit("Div", 1 << n)
+        return self // self.const(1 << n)
+
+
+    def __floordiv__(self, b: "Expr"):
+        rest = self.emit("Mod", b)  # takes the divisor's sign, so the division below is exact and rounds to -infinity
+        return self.emit("Sub", rest).emit("Div", b)
 
 
 @ops.clamp.register
 def _(x: Expr, lo, hi): return x.emit("Clip", lo, hi)
+
+
+@ops.root.register
+def _(x: Expr): return x.cast("float64").emit("Sqrt").emit("Floor")
 
 
 def lower(n: Node, types: tuple[Ints, ...], *xs: Expr) -> Expr:
@@ -79,12 +87,16 @@ def lower(n: Node, types: tuple[Ints, ...], *xs: Expr) -> Expr:
             shape = [1] * len(t.shape)
             if t.shape:
                 shape[axis] = len(mul)
-            wide = holder(max(magnitude(t) * int(mul.max()) + (1 << shift), magnitude(Ints((1,), lo, hi)), abs(zero) + magnitude(t)))
+            wide = holder(max(magnitude(t) * int(abs(mul).max()) + (1 << shift), magnitude(Ints((1,), lo, hi)), abs(zero) + magnitude(t)))
             return ops.requant(x.cast(wide), mul.reshape(shape), shift, zero, lo, hi).cast(out)
         case Add() | Mul():
             wide = holder(max(magnitude(n.type), *map(magnitude, types)))
             a, b = (v.cast(wide) for v in xs)
             return (a + b if isinstance(op, Add) else a * b).cast(out)
+        case Div():
+            return ops.divide(*(v.cast("int64") for v in xs)).cast(out)
+        case Sqrt():
+            return ops.root(x).cast(out)
         case MatMul():
             wide = holder(magnitude(types[0]) * magnitude(types[1]) * t.shape[-1])
             return x.cast(wide).emit("MatMul", xs[1].cast(wide)).cast(out)
@@ -101,6 +113,10 @@ def lower(n: Node, types: tuple[Ints, ...], *xs: Expr) -> Expr:
         case Concat(axis):
             first, *rest = (v.cast(out) for v in xs)
             return first.emit("Concat", *rest, axis=axis + 1)
+        case Expand(shape):
+            return x.emit("Expand", x.const([1, *shape], "int64"))
+        case Recur():
+            return _recur(n, *(v.cast("int64") for v in xs)).cast(out)
         case Reshape(shape):
             return x.emit("Reshape", x.const([0, *shape], "int64"))
         case Transpose(perm):
@@ -110,6 +126,24 @@ def lower(n: Node, types: tuple[Ints, ...], *xs: Expr) -> Expr:
         case Pad(padding, value):
             return _pad(x.cast(out), padding, value)
     raise UserError(f"node {n.name!r}: ONNX export has no rule for {type(op).__name__}")
+
+
+def constant(n: Node, x: Expr) -> Expr:
+    """The value of a constant node for each sample of the graph's input x."""
+    count = x.emit("Shape", dtype="int64", start=0, end=1)
+    shape = count.emit("Concat", count.const(np.array(n.type.shape, np.int64)), axis=0)
+    return x.const(n.op.value[None], holder(magnitude(n.type))).emit("Expand", shape)
+
+
+def _recur(n: Node, f: Expr, c: Expr, first: Expr | None = None) -> Expr:
+    """One step after the other, on int64."""
+    op, rows, s = n.op, [], first
+    for t in range(n.type.shape[0]):
+        at = [slice(t, t + 1, 1)]
+        y = _slice(c, at) if s is None else _slice(f, at) * s + _slice(c, at)
+        s = ops.clamp(ops.round_shift(y, op.shift), op.lo, op.hi)
+        rows.append(s)
+    return rows[0].emit("Concat", *rows[1:], axis=1)
 
 
 def _conv(n: Node, t: Ints, x: Expr) -> Expr:

@@ -6,19 +6,23 @@ import numpy as np
 import tvm
 from tvm import tirx
 
-from ir import (Add, Concat, Conv, Dense, Gather, Ints, Lut, MatMul, MaxPool, Mul, Node, Pad, Requant, Reshape, Slice, SumPool,
-                Transpose, UserError, ops)
+from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Ints, Lut, MatMul, MaxPool, Mul, Node, Pad, Recur, Requant,
+                Reshape, Slice, Sqrt, SumPool, Transpose, UserError, ops)
 from ir.infer import exact_bound
 
-from .tvm_kernels import Kernel, columns_of, elementwise, lanes_of, rows, tiles
+from .tvm_kernels import Kernel, T, columns_of, elementwise, lanes_of, loops, rows, tiles
 from .words import magnitude, word, word_of
 
 INT32, INT64 = (1 << 31) - 1, (1 << 63) - 1
-FUSES = (Dense, Conv, Add, Mul, MatMul, SumPool)  # ops that take the requant behind them into their kernel
+FUSES = (Dense, Conv, Add, Mul, Div, MatMul, SumPool)  # ops that take the requant behind them into their kernel
 
 
 @ops.clamp.register
 def _(x: tvm.ir.Expr, lo, hi): return tirx.max(tirx.min(x, hi), lo)
+
+
+@ops.root.register
+def _(x: tvm.ir.Expr): return tirx.sqrt(x.astype("float64")).astype("int64")
 
 
 def calc(bound: int) -> str:
@@ -40,7 +44,7 @@ class Post:
             return lambda value, index: value
         mul, shift, zero, lo, hi, axis = (getattr(self.op, f) for f in ("mul", "shift", "zero", "lo", "hi", "axis"))
         rank = len(self.t.shape)
-        dtype = calc(max(max(magnitude(self.t), 1) * int(mul.max()) + (1 << shift) + abs(zero), abs(lo), abs(hi)))
+        dtype = calc(max(max(magnitude(self.t), 1) * int(abs(mul).max()) + (1 << shift) + abs(zero), abs(lo), abs(hi)))
 
         def post(value, index):
             m = k.consts[-1][index[1 + axis % rank]].astype(dtype) if self.consts else int(mul[0])
@@ -53,6 +57,9 @@ def lower(emit, n: Node, types: tuple[Ints, ...], xs: list, fused: Node | None):
 
     emit.call(xs, constants, (shape, dtype) of the result, write) adds a kernel, where write(k) fills k.out; emit.reshape(x, shape).
     """
+    if isinstance(n.op, Constant):
+        return emit.call([], [narrow(n.op.value)], (n.type.shape, word(n.type)),
+                         lambda k: elementwise(k, n.type.shape, lambda b, *i: k.consts[0][i]))
     op, x, t = n.op, xs[0], types[0]
     post = Post(n.type, fused.op if fused else None)
     out = (n.type.shape, word(fused.type if fused else n.type))
@@ -64,14 +71,16 @@ def lower(emit, n: Node, types: tuple[Ints, ...], xs: list, fused: Node | None):
         case Requant():
             post = Post(t, op)
             return emit.call([x], post.consts, out, lambda k: elementwise(k, t.shape, lambda *i: post.on(k)(k.args[0][i], i)))
-        case Add() | Mul():
-            dtype = calc(max(magnitude(n.type), *map(magnitude, types)))
+        case Add() | Mul() | Div():
+            dtype = calc(max(magnitude(n.type), *map(magnitude, types), *([2 * magnitude(t) + 2 * types[1].hi] if isinstance(op, Div) else [])))
+            join = {Add: lambda a, b: a + b, Mul: lambda a, b: a * b, Div: ops.divide}[type(op)]
 
             def both(k):
                 a, b = (lambda *i, buffer=b: buffer[i].astype(dtype) for b in (k.args[0], k.args[-1]))
-                f = (lambda *i: a(*i) + b(*i)) if isinstance(op, Add) else (lambda *i: a(*i) * b(*i))
-                elementwise(k, n.type.shape, lambda *i: post.on(k)(f(*i), i))
+                elementwise(k, n.type.shape, lambda *i: post.on(k)(join(a(*i), b(*i)), i))
             return emit.call(xs, post.consts, out, both)
+        case Sqrt():
+            return emit.call([x], [], out, lambda k: elementwise(k, t.shape, lambda *i: ops.root(k.args[0][i])))
         case MatMul():
             dtype = calc(magnitude(types[0]) * magnitude(types[1]) * t.shape[-1])
 
@@ -98,6 +107,11 @@ def lower(emit, n: Node, types: tuple[Ints, ...], xs: list, fused: Node | None):
                     before = sum(p.shape[axis] for p in types[:j])
                     elementwise(k, piece.shape, lambda *i, j=j: k.args[j][i], lambda *i, at=before: shifted(i, axis, at))
             return emit.call(xs, [], out, pieces)
+        case Expand(shape):
+            return emit.call([x], [], out, lambda k: elementwise(
+                k, shape, lambda b, *i: k.args[0][(b, *(0 if s == 1 else j for s, j in zip(t.shape, i)))]))
+        case Recur():
+            return _recur(emit, n, types, xs, out)
         case Reshape(shape):
             return emit.reshape(x, shape)
         case Transpose(perm):
@@ -109,6 +123,25 @@ def lower(emit, n: Node, types: tuple[Ints, ...], xs: list, fused: Node | None):
         case Pad(padding, value):
             return _pad(emit, x, t, padding, value, out[1])
     raise UserError(f"node {n.name!r}: the TVM backend has no rule for {type(op).__name__}")
+
+
+def _recur(emit, n: Node, types, xs: list, out):
+    """Step by step: each reads what the step before it has written."""
+    op, (steps, *space) = n.op, n.type.shape
+    state = max(magnitude(t) for t in (n.type, *types[2:]))
+    dtype = calc(magnitude(types[0]) * state + magnitude(types[1]) + (1 << op.shift))
+
+    def write(k):
+        def step(s, t, i):
+            f, c = (k.args[j][(i[0], t, *i[1:])].astype(dtype) for j in (0, 1))
+            return ops.clamp(ops.round_shift(f * s + c, op.shift), op.lo, op.hi).astype(k.out.dtype)
+        first = (lambda i: k.args[2][(i[0], 0, *i[1:])].astype(dtype)) if len(xs) > 2 else lambda i: tirx.const(0, dtype)
+        with k.outer(*space) as i:
+            T.buffer_store(k.out, step(first(i), 0, i), [i[0], 0, *i[1:]])
+            if steps > 1:
+                with loops(steps - 1) as (t,):
+                    T.buffer_store(k.out, step(k.out[(i[0], t, *i[1:])].astype(dtype), t + 1, i), [i[0], t + 1, *i[1:]])
+    return emit.call(xs, [], out, write)
 
 
 def narrow(a: np.ndarray) -> np.ndarray:

@@ -11,9 +11,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from ir import (Add, Concat, Conv, Dense, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Requant, Reshape, Slice,  # noqa: E402
-                SumPool, Transpose, run)
-from ir.graph import OPS, Op  # noqa: E402
+from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad,  # noqa: E402
+                Recur, Requant, Reshape, Slice, Sqrt, SumPool, Transpose, run)
+from ir.opset import OPS, Op  # noqa: E402
 from ir.infer import kind  # noqa: E402
 from ir.ops import requant, round_shift  # noqa: E402
 
@@ -40,6 +40,11 @@ RULES = {
     Conv: "as dense; where there is padding, x's interval is first widened to hold `pad`.",
     Requant: "rounding is monotone, so the ends of x with the smallest and the largest multiplier give the ends of y. "
              "`x * mul` and its half step must fit a signed word of 63 bits.",
+    Constant: "its least and its greatest value.",
+    Div: "the least and the greatest of the four quotients of ends. `2 a + 2 b` must fit a signed word of 63 bits.",
+    Sqrt: "[floor(sqrt(x.lo)), floor(sqrt(x.hi))].",
+    Expand: "that of x.",
+    Recur: "[lo, hi]. `f * s + c` and its half step must fit a signed word of 63 bits.",
     Add: "[a.lo + b.lo, a.hi + b.hi].",
     Mul: "the least and the greatest of the four products of ends.",
     MatMul: "K times the interval of one product.",
@@ -56,6 +61,11 @@ EXAMPLES: dict[type, tuple[Op, list[tuple[Ints, list]]]] = {
     Dense: (Dense([[1, -2, 3], [0, 1, 1]], [10, -1]), [(Ints((3,), 0, 15), [1, 2, 3])]),
     Conv: (Conv([[[1, 2, -1]]], [5], (2,), ((1, 1),), (1,), pad=3), [(Ints((1, 5), 0, 9), [[1, 2, 3, 4, 5]])]),
     Requant: (Requant([3, 5], 3, 10, 0, 15), [(Ints((2, 3), -99, 99), [[-4, 4, 12], [-4, 4, 12]])]),
+    Constant: (Constant([[1, 2], [3, -4]]), []),
+    Div: (Div(), [(Ints((4,), -9, 9), [-5, -3, 3, 5]), (Ints((4,), 1, 5), [2, 2, 2, 3])]),
+    Sqrt: (Sqrt(), [(Ints((4,), 0, 99), [0, 8, 9, 99])]),
+    Expand: (Expand((2, 3)), [(Ints((2, 1), 0, 9), [[1], [2]])]),
+    Recur: (Recur(1, -9, 9), [(Ints((4, 1), 0, 2), [[1], [1], [2], [0]]), (Ints((4, 1), -20, 20), [[8], [0], [3], [-20]])]),
     Add: (Add(), [(Ints((3,), 0, 9), [1, 2, 3]), (Ints((3,), -5, 5), [5, 0, -5])]),
     Mul: (Mul(), [(Ints((3,), 0, 9), [1, 2, 3]), (Ints((3,), -5, 5), [5, 0, -5])]),
     MatMul: (MatMul(), [(Ints((2, 2), 0, 9), [[1, 2], [3, 4]]), (Ints((2, 1), -5, 5), [[5], [-5]])]),
@@ -108,7 +118,8 @@ def example(op: Op, args: list[tuple[Ints, list]]) -> str:
         fields = [f"{k}={v.tolist() if isinstance(v, np.ndarray) else v}" for k, v in vars(op).items()]
         rows.append(("y", g.output.type, f"{y}  = {kind(op)}({', '.join([*names, *fields])})"))
     else:
-        rows.append(("y", g.output.type, f"= {kind(op)}({op.type})"))
+        given = op.type if isinstance(op, Input) else op.value.tolist()
+        rows.append(("y", g.output.type, f"= {kind(op)}({given})"))
     width = max(len(str(t)) for _, t, _ in rows)
     return "\n".join(f"{n}: {str(t):<{width}}  {v}" for n, t, v in rows)
 

@@ -154,10 +154,11 @@ def _requant(r: Rule) -> Stream:
     rank = len(x.shape)
     along = np.broadcast_to(op.mul.reshape([-1 if a == op.axis % rank else 1 for a in range(rank)]), x.shape)
     table, repeat = periodic(along.ravel()[r.sources[0].order].reshape(-1, s.lanes))
-    width = max(1, int(op.mul.max()).bit_length())
+    signed = bool(op.mul.min() < 0)
+    width = signed_width(op.mul) if signed else max(1, int(op.mul.max()).bit_length())
     return r.add("qs_requant", {
         "Lanes": s.lanes, "Rows": len(table), "Repeat": repeat if len(table) > 1 else 1, "InWidth": s.width, "InSigned": int(s.signed),
-        "OutWidth": r.node.type.bits, "MulWidth": width, "Shift": op.shift, "Zero": Bits(64, op.zero, True),
+        "OutWidth": r.node.type.bits, "MulWidth": width, "MulSigned": int(signed), "Shift": op.shift, "Zero": Bits(64, op.zero, True),
         "Lo": Bits(64, op.lo, True), "Hi": Bits(64, op.hi, True), "MulFile": r.net.mem(f"{r.name}_mul", table, width)}, s)
 
 

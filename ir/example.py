@@ -2,7 +2,8 @@
 import numpy as np
 
 from .errors import UserError
-from .graph import Conv, Dense, Graph, Input, Ints, Requant
+from .graph import Graph
+from .opset import Conv, Dense, Input, Ints, Requant
 from .layers import Layer
 from .plan import Option
 

@@ -5,9 +5,10 @@ import numpy as np
 
 from . import ops
 from .errors import UserError
-from .graph import (Add, Concat, Conv, Dense, Gather, Input, Ints, Lut, MatMul, MaxPool, Mul, Op, Pad, Requant, Reshape, Slice,
-                    SumPool, Transpose)
+from .opset import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Input, Ints, Lut, MatMul, MaxPool, Mul, Op, Pad, Recur,
+                    Requant, Reshape, Slice, Sqrt, SumPool, Transpose)
 
+ROOT_BITS = 52  # of what a square root is taken of: see ops.root
 WORD_BITS = 63  # every value, and every product inside a requant, fits a signed 64-bit word
 
 
@@ -23,6 +24,9 @@ def _infer(op: Op, args: tuple[Ints, ...]) -> Ints:
     match op, args:
         case Input(t), ():
             return t
+        case Constant(v), ():
+            _need(v.size > 0, op, f"a value of shape {v.shape} holds nothing")
+            return Ints(v.shape, int(v.min()), int(v.max()))
         case Dense(w, b), (x,):
             _need(w.ndim == 2 and w.size > 0 and b.shape == w.shape[:1], op, f"weight {w.shape} and bias {b.shape} do not belong together")
             _need(len(x.shape) >= 1 and x.shape[-1] == w.shape[1], op, f"weight {w.shape} needs a last axis of {w.shape[1]}, not {x.shape}")
@@ -37,6 +41,11 @@ def _infer(op: Op, args: tuple[Ints, ...]) -> Ints:
         case Mul(), (a, b):
             _need(a.shape == b.shape, op, f"shapes {a.shape} and {b.shape} differ")
             return Ints(a.shape, *_product(a, b))
+        case Div(), (a, b):
+            return _div(op, a, b)
+        case Sqrt(), (x,):
+            _need(x.lo >= 0 and x.hi < 1 << ROOT_BITS, op, f"{x} is not within [0, 2**{ROOT_BITS}); clamp or scale it first")
+            return Ints(x.shape, ops.root(x.lo), ops.root(x.hi))
         case MatMul(), (a, b):
             _need(len(a.shape) == len(b.shape) >= 2 and a.shape[:-2] == b.shape[:-2] and a.shape[-1] == b.shape[-2], op,
                   f"cannot multiply {a.shape} by {b.shape}")
@@ -61,6 +70,10 @@ def _infer(op: Op, args: tuple[Ints, ...]) -> Ints:
                   f"shapes {', '.join(str(t.shape) for t in args)} differ beside axis {axis}")
             shape = (*first[:axis], sum(t.shape[axis] for t in args), *first[axis + 1:])
             return Ints(shape, min(t.lo for t in args), max(t.hi for t in args))
+        case Expand(shape), (x,):
+            _need(len(shape) == len(x.shape) and all(n in (1, m) for n, m in zip(x.shape, shape)), op,
+                  f"{x.shape} does not become {shape} by repeating axes of length 1")
+            return Ints(shape, x.lo, x.hi)
         case Reshape(shape), (x,):
             _need(math.prod(shape) == x.size, op, f"{x.shape} has {x.size} elements, {shape} has {math.prod(shape)}")
             return Ints(tuple(shape), x.lo, x.hi)
@@ -81,6 +94,8 @@ def _infer(op: Op, args: tuple[Ints, ...]) -> Ints:
             _need(table.ndim == 2 and x.lo >= 0 and x.hi < len(table), op, f"a table of {len(table)} rows does not cover {x}")
             reach = table[x.lo:x.hi + 1]
             return Ints((*x.shape, table.shape[1]), int(reach.min()), int(reach.max()))
+        case Recur(), (f, c, *first):
+            return _recur(op, f, c, *first)
     raise UserError(f"{kind(op)} does not take {len(args)} arguments")
 
 
@@ -126,17 +141,39 @@ def _conv(op: Conv, x: Ints) -> Ints:
 
 
 def _requant(op: Requant, x: Ints) -> Ints:
-    _need(op.mul.ndim == 1 and len(op.mul) >= 1 and op.mul.min() > 0, op, "every multiplier is above 0")
+    _need(op.mul.ndim == 1 and len(op.mul) >= 1, op, f"multipliers of shape {op.mul.shape}; give one, or one an index of the axis")
     _need(-len(x.shape) <= op.axis < len(x.shape), op, f"axis {op.axis} of shape {x.shape}")
     _need(len(op.mul) in (1, x.shape[op.axis]), op, f"{len(op.mul)} multipliers for axis {op.axis} of shape {x.shape}")
     _need(op.shift >= 0 and op.lo <= op.hi, op, f"shift {op.shift} or bounds [{op.lo}, {op.hi}]")
-    mul = int(op.mul.max())
-    product = Ints((1,), min(x.lo * mul, 0), max(x.hi * mul, 0))
-    _need(max(product.bits, op.shift + 1) < WORD_BITS, op, f"{x} times {mul} with shift {op.shift} needs more than {WORD_BITS} bits")
+    muls = int(op.mul.min()), int(op.mul.max())
+    products = [v * m for v in (x.lo, x.hi) for m in muls]
+    product = Ints((1,), min(*products, 0), max(*products, 0))
+    _need(max(product.bits, op.shift + 1) < WORD_BITS, op,
+          f"{x} times {max(muls, key=abs)} with shift {op.shift} needs more than {WORD_BITS} bits")
     _need(Ints((1,), min(op.zero, op.lo), max(op.zero, op.hi)).bits < WORD_BITS, op,
           f"zero {op.zero} or bounds [{op.lo}, {op.hi}] need more than {WORD_BITS} bits")
-    ends = [ops.requant(v, int(m), op.shift, op.zero, op.lo, op.hi) for v in (x.lo, x.hi) for m in (op.mul.min(), op.mul.max())]
+    ends = [ops.requant(v, m, op.shift, op.zero, op.lo, op.hi) for v in (x.lo, x.hi) for m in muls]
     return Ints(x.shape, min(ends), max(ends))
+
+
+def _div(op: Div, a: Ints, b: Ints) -> Ints:
+    _need(a.shape == b.shape, op, f"shapes {a.shape} and {b.shape} differ")
+    _need(b.lo >= 1, op, f"the divisor {b} is not proven to be at least 1; clamp it first")
+    _need(Ints((1,), min(2 * a.lo, 0), max(2 * a.hi, 0) + 2 * b.hi).bits < WORD_BITS, op, f"{a} by {b} needs more than {WORD_BITS} bits")
+    ends = [ops.divide(p, q) for p in (a.lo, a.hi) for q in (b.lo, b.hi)]
+    return Ints(a.shape, min(ends), max(ends))
+
+
+def _recur(op: Recur, f: Ints, c: Ints, *first: Ints) -> Ints:
+    _need(f.shape == c.shape and len(f.shape) >= 1, op, f"shapes {f.shape} and {c.shape} differ or have no axis of steps")
+    _need(len(first) <= 1 and all(s.shape == (1, *f.shape[1:]) for s in first), op,
+          f"a first state of {', '.join(str(s.shape) for s in first)} instead of {(1, *f.shape[1:])}")
+    _need(op.shift >= 0 and op.lo <= op.hi, op, f"shift {op.shift} or bounds [{op.lo}, {op.hi}]")
+    states = Ints((1,), min(op.lo, 0, *(s.lo for s in first)), max(op.hi, 0, *(s.hi for s in first)))
+    lo, hi = _product(f, states)
+    _need(max(Ints((1,), min(lo + c.lo, 0), max(hi + c.hi, 0)).bits, op.shift + 1) < WORD_BITS, op,
+          f"{f} times a state within [{states.lo}, {states.hi}] needs more than {WORD_BITS} bits")
+    return Ints(f.shape, op.lo, op.hi)
 
 
 def _dot_bounds(w: np.ndarray, b: np.ndarray, lo: int, hi: int) -> tuple[int, int]:

@@ -10,8 +10,9 @@ import numpy as np
 
 from . import ops
 from .errors import UserError
-from .graph import (Add, Concat, Conv, Dense, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Node, Op, Pad, Requant,
-                    Reshape, Slice, SumPool, Transpose)
+from .graph import Graph, Node
+from .opset import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Input, Ints, Lut, MatMul, MaxPool, Mul, Op, Pad, Recur,
+                    Requant, Reshape, Slice, Sqrt, SumPool, Transpose)
 from .infer import exact_bound
 
 CHUNK_BYTES = 1 << 24  # images are taken in groups, so that the windows of one layer stay near this size (and in cache)
@@ -75,6 +76,10 @@ def evaluate(op: Op, types: tuple[Ints, ...], *xs: np.ndarray) -> np.ndarray:
             return xs[0] + xs[1]
         case Mul():
             return xs[0] * xs[1]
+        case Div():
+            return ops.divide(*xs)
+        case Sqrt():
+            return ops.root(xs[0])
         case MatMul():
             bound = max(abs(types[0].lo), types[0].hi) * max(abs(types[1].lo), types[1].hi) * types[0].shape[-1]
             dt = _exact_dtype(bound)
@@ -87,6 +92,8 @@ def evaluate(op: Op, types: tuple[Ints, ...], *xs: np.ndarray) -> np.ndarray:
             return table[xs[0] - base]
         case Concat(axis):
             return np.concatenate(xs, axis + 1)
+        case Expand(shape):
+            return np.broadcast_to(xs[0], (len(xs[0]), *shape))
         case Reshape(shape):
             return xs[0].reshape(len(xs[0]), *shape)
         case Transpose(perm):
@@ -97,22 +104,36 @@ def evaluate(op: Op, types: tuple[Ints, ...], *xs: np.ndarray) -> np.ndarray:
             return np.pad(xs[0], ((0, 0), *padding), constant_values=value)
         case Gather(table):
             return table[xs[0]]
-        case Input():
-            raise TypeError("an input has no value of its own")
+        case Recur(shift, lo, hi):
+            return recur(np.stack, shift, lo, hi, *xs)
+        case Input() | Constant():
+            raise TypeError("an input or a constant has no arguments to compute it from")
         case _:
             assert_never(op)
 
 
-def _run(g: Graph, env: dict[str, np.ndarray], keep: bool) -> dict[str, np.ndarray]:
-    env, last = dict(env), {a: n.name for n in g.nodes.values() for a in n.args}
+def _run(g: Graph, feeds: dict[str, np.ndarray], keep: bool) -> dict[str, np.ndarray]:
+    env, last = dict(feeds), {a: n.name for n in g.nodes.values() for a in n.args}
+    count = len(next(iter(feeds.values())))
     for n in g.nodes.values():
-        if not isinstance(n.op, Input):
+        if isinstance(n.op, Constant):
+            env[n.name] = np.broadcast_to(n.op.value, (count, *n.type.shape))
+        elif not isinstance(n.op, Input):
             env[n.name] = evaluate(n.op, tuple(g.nodes[a].type for a in n.args), *[env[a] for a in n.args])
         if not keep:
             for a in n.args:
                 if last[a] == n.name and a != g.output.name:
                     env.pop(a, None)
     return env
+
+
+def recur(stack, shift: int, lo: int, hi: int, f, c, first=None):
+    """Recur on (N, T, ...) integers, with numpy's or torch's `stack`."""
+    s, out = 0 if first is None else first[:, 0], []
+    for t in range(f.shape[1]):
+        s = ops.clamp(ops.round_shift(f[:, t] * s + c[:, t], shift), lo, hi)
+        out.append(s)
+    return stack(out, 1)
 
 
 def _exact_dtype(bound: int):

@@ -1,14 +1,17 @@
 """What every rounding operation means.  There is no second definition.
 
-Only + * << >> and `clamp` are used, so each function runs unchanged on Python ints (width inference), numpy
+Only + * // << >>, `clamp` and `root` are used, so each function runs unchanged on Python ints (width inference), numpy
 (the reference), torch (training and evaluation), TVM expressions and ONNX expressions.
 """
+import math
 from functools import singledispatch
+
+import numpy as np
 
 
 @singledispatch
 def clamp(x, lo, hi):
-    """The one primitive whose spelling differs between libraries; numpy and torch share this one."""
+    """Spelled differently by libraries; numpy and torch share this one."""
     return x.clip(lo, hi)
 
 
@@ -17,9 +20,30 @@ def _(x: int, lo, hi):
     return max(lo, min(x, hi))
 
 
+@singledispatch
+def root(x):
+    """floor(sqrt(x)) of 0 <= x < 2**52: so far the floor of a correctly rounded float64 root is right.  Here as torch spells it."""
+    return x.double().sqrt().long()
+
+
+@root.register
+def _(x: np.ndarray):
+    return np.sqrt(x.astype(np.float64)).astype(np.int64)
+
+
+@root.register
+def _(x: int):
+    return math.isqrt(x)
+
+
 def round_shift(x, n: int):
     """floor(x / 2**n + 1/2): to the nearest, ties towards +infinity.  n >= 0."""
     return (x + ((1 << n) >> 1)) >> n
+
+
+def divide(a, b):
+    """floor(a / b + 1/2): to the nearest, ties towards +infinity.  b >= 1."""
+    return (a + a + b) // (b + b)
 
 
 def requant(acc, mul, shift: int, zero: int, lo: int, hi: int):

@@ -3,7 +3,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .graph import Graph, Input, MaxPool, Node, Op, Pad, Requant, Reshape, Slice, SumPool, Transpose
+from .graph import Graph, Node
+from .opset import Expand, Input, MaxPool, Op, Pad, Requant, Reshape, Slice, SumPool, Transpose
 from .ops import clamp
 
 
@@ -74,7 +75,7 @@ def _is_identity(g: Graph, n: Node) -> bool:
     match n.op:
         case Requant(_, _, _, lo, hi):
             return _only_clamps(n.op) and lo <= x.lo and x.hi <= hi
-        case Reshape() | Slice() | Pad():
+        case Reshape() | Slice() | Pad() | Expand():
             return n.type.shape == x.shape
         case Transpose(perm):
             return list(perm) == sorted(perm)

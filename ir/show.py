@@ -1,7 +1,8 @@
 """A graph as text: one line a value, columns aligned: name, type, op, arguments, and what else there is to know."""
 import numpy as np
 
-from .graph import Concat, Conv, Graph, MaxPool, Node, Pad, Requant, Reshape, Slice, SumPool, Transpose, constants
+from .graph import Graph, Node
+from .opset import Concat, Conv, Expand, MaxPool, Pad, Recur, Requant, Reshape, Slice, SumPool, Transpose, constants
 from .infer import kind
 
 
@@ -39,7 +40,9 @@ def details(n: Node) -> str:
             return f"axis {axis}"
         case Transpose(perm):
             return f"axes {', '.join(map(str, perm))}"
-        case Reshape():
+        case Recur(shift, lo, hi):
+            return f">> {shift} clamp [{lo}, {hi}]"
+        case Reshape() | Expand():
             return ""  # the type says it
     return " ".join([f"{k} {array(v)}" for k, v in constants(op).items()] + ([f"from {op.base}"] if getattr(op, "base", 0) else []))
 

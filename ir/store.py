@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from .errors import UserError
-from .graph import ARRAYS, OPS, Encoding, Graph, Input, Ints, constants
+from .graph import Encoding, Graph
+from .opset import ARRAYS, OPS, Input, Ints, constants
 from .infer import kind
 
 VERSION = 1

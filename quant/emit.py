@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ir import Add, Graph, Ints, Lut, Op, Requant
+from ir import Add, Constant, Div, Graph, Ints, Lut, Op, Recur, Requant, Sqrt
 from ir.infer import infer
 from .encode import Coding
-from .execute import evaluate, requant
+from .execute import constant, evaluate, requant
 from .fake import Exactly, Rescaled
 
 MUL_BITS = 15       # of the largest multiplier of a requant
@@ -20,6 +20,7 @@ MORE_MUL_BITS = 17  # if the channels differ so much that the smallest would be 
 FINE = 64           # a multiplier of this size errs by less than 1 %
 PRODUCT_BITS = 53   # accumulator * multiplier stays exact in float64
 ULP = 2.0 ** -22    # relative distance of neighbours in float32
+ROUNDS = (Lut, Div, Sqrt, Recur)  # beside Requant, the ops whose gradient is that of their unrounded twin
 ADD_BITS = 12       # of the larger arm's multiplier on the way to a common scale
 
 
@@ -35,6 +36,9 @@ class Emitter:
 
     def op(self, name: str, op: Op, *args: Value, live: dict | None = None) -> Value:
         raise NotImplementedError
+
+    def start(self, x: Value) -> None:
+        """Called once with the input, before anything is built."""
 
     def requant(self, name: str, x: Value, ratio: torch.Tensor, zero: int, lo: int, hi: int, axis: int = 0,
                 mul: np.ndarray | None = None, shift: int | None = None) -> Value:
@@ -79,13 +83,36 @@ class Forward(Emitter):
         t = infer(op, *types)
         if isinstance(op, Requant) and torch.is_grad_enabled():
             y = rescaled(op, t, types[0], args[0].data, **live)
+        elif isinstance(op, Constant):
+            y = self._constant(op, t, live)
         else:
             y = evaluate(op, t, types, *[a.data for a in args], live=live)
-            if isinstance(op, Lut) and torch.is_grad_enabled():
-                y = Exactly.apply(y, live["fn"](args[0].data))
+            if isinstance(op, ROUNDS) and torch.is_grad_enabled():
+                y = Exactly.apply(y, shadow(op, [a.data for a in args], live))
         if self.values is not None:
             self.values[name] = y
         return Value(y, t)
+
+    def start(self, x: Value) -> None:
+        """What is built next is built for the samples of x."""
+        self.samples = x.data
+
+    def _constant(self, op: Constant, t: Ints, live: dict | None) -> torch.Tensor:
+        y = constant(op, t, self.samples)
+        return Exactly.apply(y, live["value"].expand_as(y)) if live and torch.is_grad_enabled() else y
+
+
+def shadow(op: Op, xs: list[torch.Tensor], live: dict | None) -> torch.Tensor:
+    """An op of ROUNDS as if nothing were rounded."""
+    match op:
+        case Lut():
+            return live["fn"](xs[0])
+        case Div():
+            return xs[0] / xs[1]
+        case Sqrt():
+            return xs[0].clip(0.25).sqrt()  # the slope at 0 would be infinite
+        case Recur(shift, lo, hi):
+            return recurrence(2.0 ** -shift, lo, hi, *xs)
 
 
 def rescaled(op: Requant, t: Ints, x_type: Ints, x: torch.Tensor, ratio: torch.Tensor, zero=None, log_clip=None) -> torch.Tensor:
@@ -108,6 +135,15 @@ class Lower(Emitter):
     def op(self, name: str, op: Op, *args: Value, live: dict | None = None) -> Value:
         self.graph.add(name, op, *[a.data for a in args])
         return Value(name, self.graph.nodes[name].type)
+
+
+def recurrence(factor: float, lo: int, hi: int, f: torch.Tensor, c: torch.Tensor, first: torch.Tensor | None = None) -> torch.Tensor:
+    """Recur without its rounding."""
+    s, out = torch.zeros_like(c[:, 0]) if first is None else first[:, 0], []
+    for t in range(f.shape[1]):
+        s = ((f[:, t] * s + c[:, t]) * factor).clip(lo, hi)
+        out.append(s)
+    return torch.stack(out, 1)
 
 
 def dyadic(ratio: np.ndarray, bound: int) -> tuple[np.ndarray, int]:

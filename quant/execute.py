@@ -7,10 +7,11 @@ import math
 import torch
 from torch.nn import functional as F
 
-from ir import (Add, Concat, Conv, Dense, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Op, Pad, Requant, Reshape, Slice,
-                SumPool, Transpose, UserError)
+from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Op, Pad, Recur,
+                Requant, Reshape, Slice, Sqrt, SumPool, Transpose, UserError)
 from ir import ops
 from ir.infer import exact_bound
+from ir.interpret import recur
 
 
 def run(g: Graph, x: torch.Tensor, keep: bool = False):
@@ -24,6 +25,8 @@ def run(g: Graph, x: torch.Tensor, keep: bool = False):
         for n in g.nodes.values():
             if isinstance(n.op, Input):
                 env[n.name] = check(n.name, n.type, feeds[n.name]).to(holder(n.type))
+            elif isinstance(n.op, Constant):
+                env[n.name] = constant(n.op, n.type, next(iter(feeds.values())))
             else:
                 env[n.name] = evaluate(n.op, n.type, tuple(g.nodes[a].type for a in n.args), *[env[a] for a in n.args])
     return {k: v.long() for k, v in env.items()} if keep else env[g.output.name].long()
@@ -38,6 +41,11 @@ def check(name: str, t: Ints, x: torch.Tensor) -> torch.Tensor:
     if x.numel() and (x.min() < t.lo or x.max() > t.hi):
         raise UserError(f"input {name!r} takes integers in [{t.lo}, {t.hi}], got [{int(x.min())}, {int(x.max())}]")
     return x
+
+
+def constant(op: Constant, t: Ints, x: torch.Tensor) -> torch.Tensor:
+    """The constant for each sample of x, on its device."""
+    return torch.tensor(op.value, device=x.device).to(holder(t)).expand(len(x), *t.shape)
 
 
 def holder(t: Ints) -> torch.dtype: return _exact(max(-t.lo, t.hi))
@@ -58,6 +66,10 @@ def evaluate(op: Op, t: Ints, types: tuple[Ints, ...], *xs: torch.Tensor, live: 
             return (xs[0].to(dt) + xs[1].to(dt)).to(holder(t))
         case Mul():
             return xs[0].to(holder(t)) * xs[1].to(holder(t))
+        case Div():
+            return ops.divide(*(v.detach().long() for v in xs)).to(holder(t))
+        case Sqrt():
+            return ops.root(x.detach().long()).to(holder(t))
         case MatMul():
             dt = _exact(max(-types[0].lo, types[0].hi) * max(-types[1].lo, types[1].hi) * types[0].shape[-1], x)
             return (xs[0].to(dt) @ xs[1].to(dt)).to(holder(t))
@@ -70,6 +82,10 @@ def evaluate(op: Op, t: Ints, types: tuple[Ints, ...], *xs: torch.Tensor, live: 
             return torch.tensor(table, device=x.device).to(holder(t))[x.detach().long() - base]
         case Concat(axis):
             return torch.cat([v.to(holder(t)) for v in xs], axis + 1)
+        case Expand(shape):
+            return x.expand(-1, *shape)
+        case Recur(shift, lo, hi):
+            return recur(torch.stack, shift, lo, hi, *(v.detach().long() for v in xs)).to(holder(t))
         case Reshape(shape):
             return x.reshape(-1, *shape)
         case Transpose(perm):

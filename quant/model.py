@@ -74,6 +74,7 @@ class QuantNet(nn.Module):
     def steps(self, e: Emitter, env: dict[str, Value]) -> Iterator[Site]:
         """Yields each site just before it is built into `env`: what changes it there (rounding, bias) takes effect."""
         last = {a: n for n in self.args for a in self.args[n]}
+        e.start(env[self.input_name])
         for s in self.sites:
             yield s
             env[s.name] = s.build(e, *[env[a] for a in self.args[s.name]])

@@ -1,8 +1,8 @@
 """Small graphs, one corner of one op each, that every backend must get right: CASES = {name: graph}."""
 import numpy as np
 
-from ir import (Add, Concat, Conv, Dense, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Requant, Reshape, Slice,
-                SumPool, Transpose)
+from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Recur,
+                Requant, Reshape, Slice, Sqrt, SumPool, Transpose)
 
 RNG = np.random.default_rng(7)
 
@@ -40,6 +40,24 @@ def conv(w, bits=8, **attributes) -> Conv: return Conv(weights(*w, bits=bits), w
 
 
 def requant(n=1, shift=9, zero=0, lo=-128, hi=127, axis=0) -> Requant: return Requant(RNG.integers(1, 64, n), shift, zero, lo, hi, axis)
+
+
+def constants() -> Graph:
+    """Constants added and multiplied, of which one is wide and one is read by nothing else."""
+    g = chain((3, 4), -8, 7)
+    g.add("c", Constant(weights(3, 4, bits=12)))
+    g.add("sum", Add(), "x", "c")
+    g.add("row", Constant(weights(1, 4, bits=40)))
+    g.add("rows", Expand((3, 4)), "row")
+    g.add("y", Mul(), "sum", "rows")
+    return g
+
+
+def recurrence(f: Ints, c: Ints, first: Ints | None, *op) -> Graph:
+    g = Graph()
+    names = [g.add(n, Input(t)) for n, t in zip("fcs", (f, c, first)) if t]
+    g.add("y", Recur(*op), *names)
+    return g
 
 
 ONE = dict(stride=(1,), padding=((0, 0),), dilation=(1,))
@@ -102,5 +120,18 @@ CASES = {
     "slice": chain((5, 6, 7), 0, 255, Slice((1, 0, 6), (5, 6, 7), (2, 5, 1))),
     "pad": chain((2, 3), 0, 15, Pad(((1, 0), (2, 3)), -4)),
     "gather": chain((2, 3), 1, 9, Gather(weights(11, 5, bits=12))),
+    "requant by negative and zero multipliers": chain((4, 3), -300, 300, Requant([-5, 0, 7, -1], 3, 2, -128, 127)),
+    "requant that negates": chain((4, 3), -2**33, 300, Requant([-1], 0, 0, -2**40, 2**40)),
+    "dense with a negative requant": chain((7,), 0, 255, Dense(weights(9, 7), weights(9)), Requant(weights(9, bits=6), 9, 1, -99, 99)),
+    "div": pair(Div(), Ints((3, 17), -2**20, 2**20), Ints((3, 17), 1, 999), requant(3, shift=12)),
+    "div, small: ties, both signs": pair(Div(), Ints((40, 9), -9, 9), Ints((40, 9), 1, 6)),
+    "div of wide values": pair(Div(), Ints((5,), -2**55, 2**55), Ints((5,), 2**40, 2**52)),
+    "sqrt": chain((2, 19), 0, 1025, Sqrt()),
+    "sqrt of wide values": chain((7,), 2**51, 2**52 - 1, Sqrt()),
+    "expand": chain((3, 1, 5, 1), -8, 7, Expand((3, 4, 5, 2))),
+    "constants": constants(),
+    "recur": recurrence(Ints((5, 2, 3), 0, 65535), Ints((5, 2, 3), -2**38, 2**38), None, 16, -2**26, 2**26),
+    "recur from a state": recurrence(Ints((4, 17), -9, 9), Ints((4, 17), -99, 99), Ints((1, 17), -7, 5), 2, -50, 60),
+    "recur of one step, wide": recurrence(Ints((1, 3), 0, 2**10), Ints((1, 3), 0, 2**50), Ints((1, 3), 0, 2**24), 5, 0, 2**50),
     "a value read twice": twice(),
 }

@@ -7,8 +7,8 @@ import random
 import numpy as np
 from hypothesis import strategies as st
 
-from ir import (Add, Concat, Conv, Dense, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Requant, Reshape, Slice,
-                SumPool, Transpose, UserError)
+from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Recur,
+                Requant, Reshape, Slice, Sqrt, SumPool, Transpose, UserError)
 
 MAX_SIZE = 400  # elements of one value
 RANGES = [(0, 255), (-128, 127), (-8, 7), (0, 15), (-1, 1), (0, 1), (-2, 1), (3, 9), (-7, -2), (0, 65535), (-32768, 32767), (-100, 300)]
@@ -86,7 +86,8 @@ def requant_to(r, t: Ints, bounds: tuple[int, int]) -> Requant:
     axis = r.randrange(-len(t.shape), len(t.shape)) if t.shape else 0
     count = t.shape[axis] if r.random() < .6 else 1
     top = max(1, min(r.choice((1, 4, 10, 16, 24)), 60 - t.bits))
-    mul = np.random.default_rng(r.getrandbits(32)).integers(1, 1 << top, count) if top > 1 else np.ones(count)
+    least = 1 if r.random() < .8 else -(1 << top) + 1  # some turn the sign
+    mul = np.random.default_rng(r.getrandbits(32)).integers(least, 1 << top, count) if top > 1 else np.ones(count)
     product = (max(t.hi, -t.lo).bit_length() or 1) + top
     shift = max(0, min(60, product - max(map(abs, bounds)).bit_length() + r.randint(-2, 1)))
     return Requant(mul, shift, r.randint(*bounds) if r.random() < .5 else 0, *bounds, axis)
@@ -214,6 +215,51 @@ def _pad(r, g, x, wide):
     return Pad(padding, r.choice((0, t.lo, t.hi, t.hi + 1))), [x]
 
 
+def _positive(r, g, x: str) -> str:
+    """x, clamped to what a divisor may be."""
+    t = g.nodes[x].type
+    return x if t.lo >= 1 else g.add(f"{x}_up{len(g.nodes)}", Requant([1], 0, 0, 1, max(2, t.hi)), x)
+
+
+def _div(r, g, x, wide):
+    t = g.nodes[x].type
+    mates = [n.name for n in g.nodes.values() if n.type.shape == t.shape and n.type.bits < 40]
+    return (Div(), [x, _positive(r, g, r.choice(mates))]) if mates else None
+
+
+def _sqrt(r, g, x, wide):
+    t = g.nodes[x].type
+    if t.bits > 60:
+        return None
+    return Sqrt(), [x if t.lo >= 0 and t.bits <= 52 else g.add(f"{x}_abs{len(g.nodes)}", Requant([1], 0, 0, 0, min(max(t.hi, 1), 2**52 - 1)), x)]
+
+
+def _expand(r, g, x, wide):
+    shape = g.nodes[x].type.shape
+    axis = r.randrange(len(shape))
+    one = g.add(f"{x}_one{len(g.nodes)}", Slice(tuple(0 for _ in shape), tuple(1 if a == axis else n for a, n in enumerate(shape)),
+                                                (1,) * len(shape)), x)
+    return Expand(shape[:axis] + (r.randint(1, 4),) + shape[axis + 1:]), [one]
+
+
+def _constant(r, g, x, wide):
+    """A constant, joined with x so that the batch matters."""
+    shape = g.nodes[x].type.shape
+    return Add(), [x, g.add(f"const{len(g.nodes)}", Constant(_ints(r, shape, r.choice((1, 4, 8, 30)))))]
+
+
+def _recur(r, g, x, wide):
+    t = g.nodes[x].type
+    if t.bits > 30:
+        return None
+    mates = [n.name for n in g.nodes.values() if n.type.shape == t.shape and n.type.bits < 40]
+    shift = r.randint(0, t.bits)
+    args = [x, r.choice(mates)]
+    if r.random() < .4:
+        args.append(g.add(f"state{len(g.nodes)}", Constant(_ints(r, (1, *t.shape[1:]), 8))))
+    return Recur(shift, *r.choice(RANGES)), args
+
+
 MAKERS = {Dense: _dense, Conv: _conv, Requant: _requant, Add: _join(Add), Mul: _join(Mul), MatMul: _matmul, MaxPool: _pool(MaxPool),
           SumPool: _pool(SumPool), Lut: _lut, Concat: _concat, Reshape: _reshape, Transpose: _transpose, Slice: _slice, Pad: _pad,
-          Gather: _gather}
+          Gather: _gather, Div: _div, Sqrt: _sqrt, Expand: _expand, Constant: _constant, Recur: _recur}

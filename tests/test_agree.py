@@ -13,7 +13,7 @@ import codegen
 import ir
 from codegen.words import check_feeds, interface
 from ir import Graph, Input, store
-from ir.graph import OPS
+from ir.opset import OPS
 from ir.rewrite import simplify
 from quant import execute
 

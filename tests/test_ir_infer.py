@@ -1,11 +1,14 @@
 """Inferred types: sound always, tight where it can be, and a clear line where a graph is refused."""
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from strategies import graphs, samples
 
-from ir import (Add, Concat, Conv, Dense, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Requant, Reshape, Slice,
-                SumPool, Transpose, UserError, run)
+from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Recur,
+                Requant, Reshape, Slice, Sqrt, SumPool, Transpose, UserError, run)
 from ir.infer import exact_bound, infer, kind
 
 BOUNDS = st.tuples(st.integers(-300, 300), st.integers(-300, 300)).map(sorted)
@@ -61,6 +64,21 @@ def test_sums_and_products_are_tight(a, b, k):
     assert infer(MatMul(), ta, Ints((k, 2), *b)) == Ints((2, 2), k * min(ends), k * max(ends))
 
 
+@given(BOUNDS, st.tuples(st.integers(1, 300), st.integers(1, 300)).map(sorted))
+def test_quotients_are_tight(a, b):
+    """Against floor(p/q + 1/2) of fractions, over every pair of ends."""
+    ends = [math.floor(Fraction(p, q) + Fraction(1, 2)) for p in a for q in b]
+    assert infer(Div(), Ints((1,), *a), Ints((1,), *b)) == Ints((1,), min(ends), max(ends))
+
+
+@given(BOUNDS, st.lists(st.integers(-1000, 1000), min_size=3, max_size=3), st.integers(0, 12))
+def test_requant_is_tight_over_either_sign(bounds, mul, shift):
+    g = Graph()
+    g.add("y", Requant(mul, shift, 0, -10**6, 10**6), g.add("x", Input(Ints((3,), *bounds))))
+    y = run(g, np.array([[bounds[0]] * 3, [bounds[1]] * 3]))
+    assert (y.min(), y.max()) == (g.output.type.lo, g.output.type.hi)
+
+
 def test_narrow_reach_of_tables():
     """Only what x can pick counts."""
     assert infer(Lut([9, 1, 2, 77], -1), Ints((5,), 0, 1)) == Ints((5,), 1, 2)
@@ -113,7 +131,20 @@ REFUSED = [
      "padding ((0, -1), (0, 0)) is (before, after), at least 0"),
     (Conv(W, np.zeros(2), stride=(1,)), [X],
      "conv: x (4, 8, 8) has 2 spatial axes; kernel (3, 3), stride (1,), padding ((0, 0), (0, 0)), dilation (1, 1)"),
-    (Requant([0], 1, 0, 0, 9), [X], "requant: every multiplier is above 0"),
+    (Requant([], 1, 0, 0, 9), [X], "requant: multipliers of shape (0,); give one, or one an index of the axis"),
+    (Requant([-2**55], 60, 0, 0, 9), [X],
+     "requant: u8[4x8x8] in [0, 255] times -36028797018963968 with shift 60 needs more than 63 bits"),
+    (Constant(np.ones((0, 2))), [], "constant: a value of shape (0, 2) holds nothing"),
+    (Div(), [X, Ints((4,), 1, 2)], "div: shapes (4, 8, 8) and (4,) differ"),
+    (Div(), [X, X], "div: the divisor u8[4x8x8] in [0, 255] is not proven to be at least 1; clamp it first"),
+    (Div(), [Ints((1,), 0, 2**61), Ints((1,), 1, 2)], "div: u62[1] in [0, 2305843009213693952] by u2[1] in [1, 2] needs more than 63 bits"),
+    (Sqrt(), [Ints((1,), -1, 4)], "sqrt: s4[1] in [-1, 4] is not within [0, 2**52); clamp or scale it first"),
+    (Sqrt(), [Ints((1,), 0, 2**52)], "sqrt: u53[1] in [0, 4503599627370496] is not within [0, 2**52); clamp or scale it first"),
+    (Expand((4, 8)), [Ints((2, 8), 0, 1)], "expand: (2, 8) does not become (4, 8) by repeating axes of length 1"),
+    (Recur(1, 0, 9), [X, Ints((4,), 0, 1)], "recur: shapes (4, 8, 8) and (4,) differ or have no axis of steps"),
+    (Recur(1, 0, 9), [X, X, X], "recur: a first state of (4, 8, 8) instead of (1, 8, 8)"),
+    (Recur(-1, 0, 9), [X, X], "recur: shift -1 or bounds [0, 9]"),
+    (Recur(1, 0, 2**60), [X, X], "recur: u8[4x8x8] in [0, 255] times a state within [0, 1152921504606846976] needs more than 63 bits"),
     (Requant([1], 1, 0, 0, 9, 3), [X], "requant: axis 3 of shape (4, 8, 8)"),
     (Requant([1, 2], 1, 0, 0, 9), [X], "requant: 2 multipliers for axis 0 of shape (4, 8, 8)"),
     (Requant([1], -1, 0, 0, 9), [X], "requant: shift -1 or bounds [0, 9]"),

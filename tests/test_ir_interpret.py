@@ -1,6 +1,7 @@
 """The reference against independent oracles: torch in int64/float64 for what torch has, naive loops for the rest."""
 import math
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from strategies import graphs, samples
 from torch.nn import functional as F
 
 import ir.interpret
-from ir import (Add, Concat, Conv, Dense, Encoding, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Requant, Reshape,
-                Slice, SumPool, Transpose, UserError, run)
+from ir import (Add, Concat, Constant, Conv, Dense, Div, Encoding, Expand, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad,
+                Recur, Requant, Reshape, Slice, Sqrt, SumPool, Transpose, UserError, run)
 from ir.infer import exact_bound
 from ir.interpret import evaluate
 
@@ -110,6 +111,43 @@ def test_requant_is_the_formula(shape, data, seed):
         m = int(mul[at[1:][axis] if len(mul) > 1 else 0])
         want[at] = min(max(math.floor((int(x[at]) * m * 2 + 2**shift) / 2**(shift + 1)) + zero, -100), 90)
     same(y, want)
+
+
+@given(st.integers(-2**50, 2**50), st.integers(1, 2**45))
+def test_division_is_the_formula(a, b):
+    g = Graph()
+    g.add("y", Div(), g.add("a", Input(Ints((1,), -2**50, 2**50))), g.add("b", Input(Ints((1,), 1, 2**45))))
+    same(run(g, {"a": np.array([[a]]), "b": np.array([[b]])}), [[math.floor(Fraction(a, b) + Fraction(1, 2))]])
+
+
+@given(st.integers(0, 2**52 - 1), st.integers(1, 2**26))
+def test_roots_are_those_of_integers(x, k):
+    values = np.array([[x, k * k - 1, min(k * k, 2**52 - 1), 2**52 - 1]])
+    g = Graph()
+    g.add("y", Sqrt(), g.add("x", Input(Ints((4,), 0, 2**52 - 1))))
+    same(run(g, values), [[math.isqrt(int(v)) for v in values[0]]])
+
+
+def test_constants_and_repeats():
+    g = Graph()
+    g.add("x", Input(Ints((2, 1), 0, 9)))
+    g.add("wide", Expand((2, 3)), "x")
+    g.add("c", Constant([[1, 2, 3], [-4, 5, 6]]))
+    g.add("y", Add(), "wide", "c")
+    x = np.array([[[0], [1]], [[7], [9]]])
+    same(run(g, x), x + np.array([[1, 2, 3], [-4, 5, 6]]))
+    assert run(g, x, keep=True)["c"].shape == (2, 2, 3) and run(g, x[:0]).shape == (0, 2, 3)
+
+
+def test_recurrence_is_a_loop():
+    f, c, s = Ints((4, 2), 0, 255), Ints((4, 2), -9999, 9999), Ints((1, 2), -50, 50)
+    for types in ((f, c), (f, c, s)):
+        xs, y = one(Recur(8, -30, 40), *types, n=20)
+        for n in range(20):
+            state = xs[2][n, 0] if len(xs) > 2 else np.zeros(2, int)
+            for t in range(4):
+                state = np.clip((xs[0][n, t] * state + xs[1][n, t] + 128) >> 8, -30, 40)
+                same(y[n, t], state)
 
 
 def test_elementwise_and_tables():

@@ -7,7 +7,7 @@ from strategies import graphs, random_graph, samples
 
 from ir import (Add, Dense, Encoding, Graph, Input, Ints, MaxPool, Pad, Requant, Reshape, Slice, SumPool, Transpose,
                 run)
-from ir.graph import OPS
+from ir.opset import OPS
 from ir.rewrite import drop_dead, drop_identity, fuse_clamp, rebuild, simplify
 
 REWRITES = (drop_dead, drop_identity, fuse_clamp, simplify, lambda g: rebuild(g, lambda n: n.op))

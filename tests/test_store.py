@@ -239,7 +239,8 @@ def test_what_a_killed_save_left_is_cleared_later(tmp_path):
 KILLED = """
 import numpy as np, os, signal, sys
 from ir import store
-from ir.graph import Dense, Graph, Input, Ints
+from ir.graph import Graph
+from ir.opset import Dense, Input, Ints
 at = sys.argv[2]
 g = Graph()
 g.add("y", Dense(np.full((300, 300), 7), np.zeros(300)), g.add("x", Input(Ints((300,), 0, 1))))

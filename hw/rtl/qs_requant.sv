@@ -1,6 +1,6 @@
 // y = clamp(round_shift(x * mul, Shift) + Zero, Lo, Hi), ties towards +infinity.  Meaning: ir/ops.py, requant().
 //
-// MulFile has Rows lines; a line holds the multipliers (unsigned) of the Lanes of one beat, lane 0 in the lowest bits.
+// MulFile has Rows lines; a line holds the multipliers (two's complement if MulSigned) of the Lanes of one beat, lane 0 in the lowest bits.
 // The line advances every Repeat beats and wraps: per tensor Rows = 1; per channel, channels innermost, Rows = C / Lanes
 // and Repeat = 1; per row of (T, C), Rows = T and Repeat = C / Lanes.
 //
@@ -14,6 +14,7 @@ module qs_requant #(
   parameter bit                 InSigned = 1,
   parameter int unsigned        OutWidth = 8,
   parameter int unsigned        MulWidth = 16,
+  parameter bit                 MulSigned = 0,
   parameter int unsigned        Shift    = 16,
   parameter logic signed [63:0] Zero     = 0,
   parameter logic signed [63:0] Lo       = -128,
@@ -98,14 +99,16 @@ module qs_requant #(
   end
 
   for (genvar l = 0; l < Lanes; l++) begin : gen_lane
-    logic [InWidth-1:0] x;
-    prod_t              product;
-    round_t             rounded;
+    logic [InWidth-1:0]  x;
+    logic [MulWidth-1:0] mul;
+    prod_t               product;
+    round_t              rounded;
     assign x       = x_q[l*InWidth+:InWidth];
+    assign mul     = mul_q[l*MulWidth+:MulWidth];
     assign rounded = round_t'((sum_t'(product) + Half) >>> Shift);
     always_ff @(posedge clk_i) begin
       if (advance) begin
-        product <= prod_t'(signed'({InSigned & x[InWidth-1], x})) * prod_t'(signed'({1'b0, mul_q[l*MulWidth+:MulWidth]}));
+        product <= prod_t'(signed'({InSigned & x[InWidth-1], x})) * prod_t'(signed'({MulSigned & mul[MulWidth-1], mul}));
         m_data_o[l*OutWidth+:OutWidth] <= AlwaysLo || rounded < LoBound ? out_t'(Lo)
                                         : AlwaysHi || rounded > HiBound ? out_t'(Hi)
                                         : out_t'(rounded) + out_t'(Zero);
