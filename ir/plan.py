@@ -11,15 +11,16 @@ from .formats import FORMATS, NumberFormat
 
 @dataclass(frozen=True, order=True)
 class Option:
-    """What one layer may get: format of its weights / format of its input, and how weight scales are shared.
+    """What one layer may get: format of its weights / format of its input, and how scales are shared.
 
     Text: `int4/uint8` (a scale for each output channel), `int4t/uint8` (one for the tensor), `int4g64/int8` (one for
-    each 64 inputs of a channel).  `int4/-` and `-/uint8` leave the other side in float: a sensitivity sweep may ask what
+    each 64 inputs of a channel); `int4/int8d`: the input's scale is found anew for each token.  `int4/-` and `-/uint8` leave the other side in float: a sensitivity sweep may ask what
     one side alone does, a plan may not.
     """
     weights: str
     acts: str
     granularity: str = ""  # "" channel, "t" tensor, "g<size>" group
+    dynamic: bool = False  # whether the input's scale follows the largest value of each token
 
     @classmethod
     def parse(cls, text: str) -> "Option":
@@ -29,7 +30,9 @@ class Option:
             raise UserError(f"option {text!r} is not of the form weights/activations, for example int4/uint8")
         m = None if w in FORMATS or w == "-" else re.fullmatch(r"(.+?)(t|g[1-9]\d*)", w)
         w, granularity = (m[1], m[2]) if m and m[1] in FORMATS else (w, "")  # an unknown format is named as it was written
-        return cls("-" if w == "-" else FORMATS[w].name, "-" if a == "-" else FORMATS[a].name, granularity)
+        dynamic = a not in FORMATS and a.endswith("d") and a[:-1] in FORMATS
+        a = a[:-1] if dynamic else a
+        return cls("-" if w == "-" else FORMATS[w].name, "-" if a == "-" else FORMATS[a].name, granularity, dynamic)
 
     @property
     def whole(self) -> bool:
@@ -42,7 +45,12 @@ class Option:
     @property
     def act_format(self) -> NumberFormat: return FORMATS[self.acts]
 
-    def __str__(self) -> str: return f"{self.weights}{self.granularity}/{self.acts}"
+    @property
+    def group(self) -> int:
+        """Inputs of a channel that share a scale; 0 where a channel or the tensor has one."""
+        return int(self.granularity[1:]) if self.granularity.startswith("g") else 0
+
+    def __str__(self) -> str: return f"{self.weights}{self.granularity}/{self.acts}{'d' if self.dynamic else ''}"
 
 
 @dataclass

@@ -8,7 +8,10 @@ from ir import FORMATS, NumberFormat, UserError
 from ir.ops import clamp, requant, round_shift
 
 
-@pytest.fixture(params=FORMATS.values(), ids=str)
+MEMBERS = [FORMATS[n] for n in ("fx8.4", "fx2.0", "fx16.20", "e1m1", "e2m2", "e3m0", "e3m4", "e4m2", "e5m0", "e1m6")]  # of families
+
+
+@pytest.fixture(params=[*FORMATS.values(), *MEMBERS], ids=str)
 def fmt(request) -> NumberFormat: return request.param
 
 
@@ -45,8 +48,8 @@ def test_nearest_is_monotone(fmt):
 def test_ties_go_to_the_even_step(fmt):
     """Steps are counted from 0: of two neighbours the one with the even number takes the tie."""
     g = np.array(fmt.grid)
-    zero = fmt.grid.index(0)
-    below_is_even = (np.arange(len(g) - 1) - zero) % 2 == 0
+    first = next(i for i, v in enumerate(g) if v >= 0)
+    below_is_even = (np.arange(len(g) - 1) - first) % 2 == 0
     assert (fmt.nearest((g[1:] + g[:-1]) / 2) == np.where(below_is_even, g[:-1], g[1:])).all()
 
 
@@ -72,9 +75,24 @@ def test_table_of_formats():
         (-128, 127, 8), (0, 255, 8), (-32768, 32767, 16), (0, 65535, 16)]
 
 
+def test_families():
+    """Fixed point <WL,FL> and small floats are known by their name; all their codes are numbers."""
+    assert {n: list(FORMATS[n].grid) for n in ("binary", "pot3", "apot4", "e1m1", "e2m0")} == {
+        "binary": [-1, 1], "pot3": [-4, -2, -1, 0, 1, 2, 4], "e1m1": [-3, -2, -1, 0, 1, 2, 3], "e2m0": [-4, -2, -1, 0, 1, 2, 4],
+        "apot4": [-10, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 6, 8, 10]}
+    f = FORMATS["fx8.4"]
+    assert (f.lo, f.hi, f.bits, f.scale, f is FORMATS["fx8.4"]) == (-128, 127, 8, 1 / 16, True) and FORMATS["int8"].scale == 0
+    assert FORMATS["e3m2"].hi == 448 and FORMATS["e2m3"].hi == 60 and len(FORMATS["e3m4"].grid) == 255 and FORMATS["apot5"].bits == 5
+    assert "fx8.4" in FORMATS and "e2m2" in FORMATS and not {"fx8.4", "e2m2"} & set(FORMATS.keys())
+    for name in ("fx1.0", "fx17.4", "fx8", "fx08.4", "e6m1", "e4m4", "e0m3", "e1m0"):
+        assert name not in FORMATS
+        with pytest.raises(UserError, match=f"^unknown number format '{name}'"):
+            FORMATS[name]
+
+
 @pytest.mark.parametrize("grid", [[1, 2], [0, 0, 1], [2, 0, 1], range(0, 10, 2)[::-1]])
 def test_what_is_no_grid(grid):
-    with pytest.raises(ValueError, match="^odd: a grid is ascending, without repeats, and holds 0; got"):
+    with pytest.raises(ValueError, match="^odd: a grid is ascending, without repeats, and reaches from 0 or below to 0 or above; got"):
         NumberFormat("odd", grid)
 
 
