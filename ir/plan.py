@@ -14,8 +14,8 @@ class Option:
     """What one layer may get: format of its weights / format of its input, and how scales are shared.
 
     Text: `int4/uint8` (a scale for each output channel), `int4t/uint8` (one for the tensor), `int4g64/int8` (one for
-    each 64 inputs of a channel); `int4/int8d`: the input's scale is found anew for each token.  `int4/-` and `-/uint8` leave the other side in float: a sensitivity sweep may ask what
-    one side alone does, a plan may not.
+    each 64 inputs of a channel); `int4/int8d`: the input's scale is found anew for each token.
+    `int4/-` and `-/uint8` leave the other side in float: a sensitivity sweep may ask what one side alone does, a plan may not.
     """
     weights: str
     acts: str
