@@ -1,5 +1,11 @@
 """Float model -> captured net -> quantized net -> integer graph.  The door to torch."""
 from .bitlinear import BitLinear
+from .adapt import adapt
+from .adapt_cost import performance as adapt_performance
+from .adapt_net import fixed_point
+from .adapt_numbers import Word as FixedPoint
+from .adapt_switch import Rules as AdaptRules
+from .adapt_train import Course as AdaptCourse
 from .capture import capture
 from .curvature import fisher_diagonals, hessian_traces
 from .layout import check as check_plan
