@@ -11,6 +11,7 @@ from .curvature import fisher_diagonals, hessian_traces
 from .layout import check as check_plan
 from .load import load_model
 from .matmulfree import GLU, MLGRU, MatMulFreeLM
+from .matmulfree_lower import lower_lm
 from .matmulfree_train import HalvedCosine, train_lm
 from .model import QuantNet
 from .oneshot import OneShot

@@ -97,7 +97,7 @@ class Rows:
 
     def share(self, name: str, x: str, top: str, one: int) -> str:
         """x / top in steps of 1 / one, which lies in [-one, one]."""
-        wide = self.tile(f"{name}.top", top, self.width(x))
+        wide = self.tile(f"{name}.wide", top, self.width(x))
         return self.clamp(name, self.op(f"{name}.div", Div(), self.times(f"{name}.scaled", x, one), wide), -one, one)
 
     def codes(self, name: str, x: Fixed) -> tuple[str, Fixed]:
@@ -109,17 +109,16 @@ class Rows:
         top = self.largest(f"{name}.top", x.name)
         return self.share(name, x.name, top, TOP), Fixed(top, x.frac)
 
-    def norm(self, name: str, *parts: tuple[Fixed, int]) -> Norm:
-        """Root of sum(weight * part**2) over all columns of the parts, which have equally many fraction bits."""
-        (first, _), *rest = parts
-        x = self.op(f"{name}.all", Concat(1), first.name, *(p.name for p, _ in rest)) if rest else first.name
-        weights = np.concatenate([np.full(self.width(p.name), w) for p, w in parts])
-        unit = min(UNIT, (ROOT - int(weights.sum()).bit_length()) // 2)
+    def norm(self, name: str, *parts: Fixed) -> Norm:
+        """Root of the sum of squares of all columns of the parts, which have equally many fraction bits; the mean is over the first."""
+        x = self.op(f"{name}.all", Concat(1), *(p.name for p in parts))
+        columns = self.width(x)
+        unit = min(UNIT, (ROOT - columns.bit_length()) // 2)
         top = self.largest(f"{name}.top", x)
         y = self.share(f"{name}.share", x, top, 1 << unit)
-        total = self.op(f"{name}.sum", Dense(weights[None], [0]), self.op(f"{name}.squares", Mul(), y, y))
-        total = self.clamp(f"{name}.held", total, 1 << 2 * unit, int(weights.sum()) << 2 * unit)  # the largest itself counts 1
-        return Norm(Fixed(top, first.frac), self.op(f"{name}.root", Sqrt(), total), unit, self.width(first.name))
+        total = self.op(f"{name}.sum", Dense(np.ones((1, columns)), [0]), self.op(f"{name}.squares", Mul(), y, y))
+        total = self.clamp(f"{name}.held", total, 1 << 2 * unit, columns << 2 * unit)  # the largest itself counts 1
+        return Norm(Fixed(top, parts[0].frac), self.op(f"{name}.root", Sqrt(), total), unit, self.width(parts[0].name))
 
     def scale(self, name: str, top: Fixed, norm: Norm, most: float, step: float) -> Scale:
         """top / 127 / norm * step, where top is at most `most` times the top of the norm."""

@@ -5,7 +5,7 @@ before a code, only its gains are, and the raw sums of the gate and of half of t
 a curve or the residual follows; they are made of two maxima and one root, epsilons included:
 
     one norm after another has 1 / sqrt(mean(u**2) + eps * mean(x**2) + eps**2) as its factor, u = x * gain of the first,
-    hence the epsilon between joins the gains (sqrt(gain**2 + eps)) and the last one is one more column.
+    hence the epsilon between joins the gains (sqrt(gain**2 + eps)) and the last one is one more column, eps * sqrt(width).
 
 Every projection keeps int8 codes (`*.codes`), their sums (the name of the projection) and what they mean (`*.value`).
 """
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from ir import Add, Constant, Dense, Encoding, Gather, Graph, Input, Ints, Mul, Recur, Requant, UserError
+from ir import Add, Dense, Encoding, Gather, Graph, Input, Ints, Mul, Recur, UserError
 from .bitlinear import EPS, TERNARY_RULE, BitLinear, RMSNorm, ternary_codes
 from .fixed_point import Fixed, Norm, Rows, Scale
 from .matmulfree import GLU, MLGRU, Block, MatMulFreeLM
@@ -34,9 +34,9 @@ class Precision:
     whole: int = 5  # |gate input| < 2**whole
 
     def __post_init__(self):
-        if not (4 <= self.gate <= self.state <= RESIDUAL_BITS - 3 and 4 <= self.residual <= 24 and 8 <= self.gain <= 20 and 8 <= self.sigmoid <= 20):
-            raise UserError(f"{self}: take 4 to 24 bits for the residual, 8 to 20 for gains and sigmoids, 4 to the state's for gates, "
-                            f"at most {RESIDUAL_BITS - 3} for the state")
+        for name, least, most in (("state", 8, RESIDUAL_BITS - 3), ("gate", 4, self.state), ("residual", 4, 24), ("gain", 8, 20), ("sigmoid", 8, 20)):
+            if not least <= getattr(self, name) <= most:
+                raise UserError(f"{getattr(self, name)} fraction bits of {name}: take {least} to {most}")
 
     @property
     def pieces(self) -> int:
@@ -114,8 +114,8 @@ def _mixer(r: Rows, m: MLGRU, before: RMSNorm, lower, h: Fixed, p: Precision, st
     acc, top = _project(r, "o_proj", m.o_proj, w, m.g_norm, p)
     u = r.gain("gated.norm.u", w, _real(m.g_norm.weight), p.gain)
     x = r.gain("gated.norm.x", Fixed(sums["g"][0], 0), np.full(1, EPS ** 0.5), p.gain + 8, u.frac)
-    last = r.inverse("gated.norm.eps", scale["g"], EPS, u.frac)
-    norm = r.norm("gated.norm", (u, 1), (x, 1), (last, r.width(u.name)))
+    last = r.inverse("gated.norm.eps", scale["g"], EPS * r.width(u.name) ** 0.5, u.frac)
+    norm = r.norm("gated.norm", u, x, last)
     return _residual(r, "o_proj", m.o_proj, h, acc, top, norm, p)
 
 
@@ -145,8 +145,8 @@ def _glu(r: Rows, m: GLU, before: RMSNorm, h: Fixed, p: Precision) -> Fixed:
     w = Fixed(r.op("gated", Mul(), u.name, v), p.gate)             # the unit of v cancels
     acc, top = _project(r, "down_proj", m.down_proj, w, None, p)
     u = r.gain("gated.norm.u", w, np.ones(1), 0)
-    last = r.inverse("gated.norm.eps", scale, EPS ** 0.5, u.frac)
-    return _residual(r, "down_proj", m.down_proj, h, acc, top, r.norm("gated.norm", (u, 1), (last, hidden)), p)
+    last = r.inverse("gated.norm.eps", scale, (EPS * hidden) ** 0.5, u.frac)
+    return _residual(r, "down_proj", m.down_proj, h, acc, top, r.norm("gated.norm", u, last), p)
 
 
 def _project(r: Rows, name: str, layer: BitLinear, x: Fixed, before: RMSNorm | None, p: Precision) -> tuple[str, Fixed]:
@@ -160,8 +160,8 @@ def _project(r: Rows, name: str, layer: BitLinear, x: Fixed, before: RMSNorm | N
 def _after_norm(r: Rows, name: str, x: Fixed, before: RMSNorm, p: Precision) -> Norm:
     """The norm of a BitLinear behind a norm, both with their epsilon."""
     u = r.gain(f"{name}.u", x, np.sqrt(_real(before.weight) ** 2 + EPS), p.gain)
-    eps = Fixed(r.constant(f"{name}.eps", max(1, round(EPS * 2.0 ** u.frac)), 1), u.frac)
-    return r.norm(name, (u, 1), (eps, r.width(u.name)))
+    eps = max(1, round(EPS * r.width(u.name) ** 0.5 * 2.0 ** u.frac))
+    return r.norm(name, u, Fixed(r.constant(f"{name}.eps", eps, 1), u.frac))
 
 
 def _scale(r: Rows, name: str, layer: BitLinear, top: Fixed, norm: Norm) -> Scale:
