@@ -13,7 +13,7 @@ from ir import Add, Constant, Div, Graph, Ints, Lut, Op, Recur, Requant, Sqrt
 from ir.infer import infer
 from .encode import Coding
 from .execute import constant, evaluate, requant
-from .fake import Exactly, Rescaled
+from .fake import Exactly, Rescaled, clipping
 
 MUL_BITS = 15       # of the largest multiplier of a requant
 MORE_MUL_BITS = 17  # if the channels differ so much that the smallest would be coarse; still one 18-bit signed DSP input
@@ -32,7 +32,9 @@ class Value:
 
 
 class Emitter:
-    """What a site talks to.  `live`: constants of the op that carry a gradient, or `ratio` / `fn`, a rounding's smooth twin."""
+    """What a site talks to.  `live`: constants of the op that carry a gradient, or a rounding's smooth twin: `fn` of a table,
+    `ratio` (and `zero`, `log_clip`: Coding.live) of a requant.
+    """
 
     def op(self, name: str, op: Op, *args: Value, live: dict | None = None) -> Value:
         raise NotImplementedError
@@ -41,33 +43,35 @@ class Emitter:
         """Called once with the input, before anything is built."""
 
     def requant(self, name: str, x: Value, ratio: torch.Tensor, zero: int, lo: int, hi: int, axis: int = 0,
-                mul: np.ndarray | None = None, shift: int | None = None) -> Value:
+                mul: np.ndarray | None = None, shift: int | None = None, live: dict | None = None) -> Value:
         """clamp(round(x * ratio) + zero, lo, hi) with the dyadic multipliers nearest to `ratio` (scalar or one a channel)."""
         if mul is None:
             mul, shift = dyadic(ratio.detach().reshape(-1).cpu().numpy(), max(-x.type.lo, x.type.hi))
-        return self.op(name, Requant(mul, shift, zero, lo, hi, axis), x, live={"ratio": ratio})
+        return self.op(name, Requant(mul, shift, zero, lo, hi, axis), x, live={"ratio": ratio} | (live or {}))
 
-    def shifted(self, name: str, x: Value, zero: int, mul: int = 1, ratio: torch.Tensor | None = None) -> Value:
-        """mul * (x - zero), which no clamp ever touches."""
-        if mul == 1 and zero == 0:
+    def shifted(self, name: str, x: Value, zero: int | torch.Tensor, mul: int = 1, ratio: torch.Tensor | None = None) -> Value:
+        """mul * (x - zero), which no clamp ever touches; a zero point that is a tensor (Coding.origin) gets a gradient."""
+        z = int(zero)
+        if mul == 1 and z == 0 and not torch.is_tensor(zero):
             return x
-        op = Requant([mul], 0, -mul * zero, mul * (x.type.lo - zero), mul * (x.type.hi - zero))
-        return self.op(name, op, x, live={"ratio": torch.tensor(float(mul)) if ratio is None else ratio})
+        op = Requant([mul], 0, -mul * z, mul * (x.type.lo - z), mul * (x.type.hi - z))
+        live = {"zero": -mul * zero} if torch.is_tensor(zero) else {}
+        return self.op(name, op, x, live=live | {"ratio": torch.tensor(float(mul)) if ratio is None else ratio})
 
     def recode(self, name: str, x: Value, old: Coding, new: Coding) -> Value:
         """The same reals under another encoding."""
         if old is new:
             return x
-        x = self.shifted(f"{name}.0", x, old.zero)
-        return self.requant(name, x, old.scale / new.scale, new.zero, new.fmt.lo, new.fmt.hi)
+        x = self.shifted(f"{name}.0", x, old.origin)
+        return self.requant(name, x, old.scale / new.scale, new.zero, new.fmt.lo, new.fmt.hi, live=new.live())
 
     def add(self, name: str, a: Value, b: Value, codes: tuple[Coding, Coding]) -> tuple[Value, torch.Tensor]:
         """a + b on a common fine scale, and that scale."""
         if codes[0] is codes[1]:
-            arms, fine = [self.shifted(f"{name}.{s}", v, c.zero) for s, v, c in zip("ab", (a, b), codes)], codes[0].scale
+            arms, fine = [self.shifted(f"{name}.{s}", v, c.origin) for s, v, c in zip("ab", (a, b), codes)], codes[0].scale
         else:
             fine = max(c.scale.detach() for c in codes) / 2 ** (ADD_BITS - 1)
-            arms = [self.shifted(f"{name}.{s}", v, c.zero, max(1, round(float(c.scale.detach() / fine))), c.scale / fine)
+            arms = [self.shifted(f"{name}.{s}", v, c.origin, max(1, round(float(c.scale.detach() / fine))), c.scale / fine)
                     for s, v, c in zip("ab", (a, b), codes)]
         return self.op(name, Add(), *arms), fine
 
@@ -82,13 +86,13 @@ class Forward(Emitter):
         types = tuple(a.type for a in args)
         t = infer(op, *types)
         if isinstance(op, Requant) and torch.is_grad_enabled():
-            y = rescaled(op, t, types[0], args[0].data, **live)
+            y = rescaled(op, t, types[0], args[0].data, **(live or {}))
         elif isinstance(op, Constant):
             y = self._constant(op, t, live)
         else:
             y = evaluate(op, t, types, *[a.data for a in args], live=live)
             if isinstance(op, ROUNDS) and torch.is_grad_enabled():
-                y = Exactly.apply(y, shadow(op, [a.data for a in args], live))
+                y = Exactly.apply(y, shadow(op, y, [a.data for a in args], live))
         if self.values is not None:
             self.values[name] = y
         return Value(y, t)
@@ -102,11 +106,11 @@ class Forward(Emitter):
         return Exactly.apply(y, live["value"].expand_as(y)) if live and torch.is_grad_enabled() else y
 
 
-def shadow(op: Op, xs: list[torch.Tensor], live: dict | None) -> torch.Tensor:
-    """An op of ROUNDS as if nothing were rounded."""
+def shadow(op: Op, y: torch.Tensor, xs: list[torch.Tensor], live: dict | None) -> torch.Tensor:
+    """An op of ROUNDS, whose value is y, as if nothing were rounded."""
     match op:
         case Lut():
-            return live["fn"](xs[0])
+            return clipping(live["fn"](xs[0]), y, live.get("log_clip"))
         case Div():
             return xs[0] / xs[1]
         case Sqrt():
@@ -115,15 +119,16 @@ def shadow(op: Op, xs: list[torch.Tensor], live: dict | None) -> torch.Tensor:
             return recurrence(2.0 ** -shift, lo, hi, *xs)
 
 
-def rescaled(op: Requant, t: Ints, x_type: Ints, x: torch.Tensor, ratio: torch.Tensor, zero=None, log_clip=None) -> torch.Tensor:
-    """The integers of a requant, with the gradient of what it rounds (quant/fake.py, Rescaled)."""
+def rescaled(op: Requant, t: Ints, x_type: Ints, x: torch.Tensor, ratio: torch.Tensor | None = None, zero=None, log_clip=None) -> torch.Tensor:
+    """The integers of a requant, with the gradient of what it rounds (quant/fake.py, Rescaled); without a ratio that of its own."""
+    ratio = torch.from_numpy(np.ldexp(op.mul.astype(np.float64), -op.shift)).to(x.device) if ratio is None else ratio
     y, v = requant(op, t, x_type, x.detach(), unrounded=True)
     if ratio.dim():
         shape = [1] * x.dim()
         shape[op.axis + 1 if op.axis >= 0 else op.axis] = -1
         ratio = ratio.view(shape)
     lo, hi = op.lo - op.zero, op.hi - op.zero  # both ends belong to the range; aten leaves them out
-    return Rescaled.apply(x, ratio, zero, log_clip, y, v, (lo - max(1, abs(lo)) * ULP, hi + max(1, abs(hi)) * ULP))
+    return Rescaled.apply(x, ratio, zero, log_clip, y, v, (lo - max(1, abs(lo)) * ULP, hi + max(1, abs(hi)) * ULP), op.zero)
 
 
 class Lower(Emitter):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ir import Encoding, Ints, NumberFormat, UserError
-from .fake import Damped, Exactly, lsq_factor
+from .fake import Damped, Exactly, clipping, lsq_factor
 
 TINY = 1e-20  # scales below it (a tensor that is always 0 but for noise) would leave the range of float32
 
@@ -15,6 +15,9 @@ class Coding(nn.Module):
 
     The scale is kept as its logarithm, so that every step of an optimizer leaves it positive (TQT, Jain et al. 2020,
     section 5.2; we differ: the scale is any real number, the requant realises it as a dyadic ratio).
+
+    offset: the zero point while it is trained (LSQ+, Bhalgat et al. 2020, section 3.1), as a share of the format's range; the
+    integer next to it is the zero point.  pact: the scale is trained as a clipping level (PACT, Choi et al. 2018).
     """
 
     def __init__(self, fmt: NumberFormat, encoding: Encoding, features: int = 1):
@@ -23,12 +26,37 @@ class Coding(nn.Module):
         self.damp = lsq_factor(features, fmt)
         self.log_scale = nn.Parameter(torch.tensor(math.log(max(encoding.scale, TINY)), dtype=torch.float64))
         self.register_buffer("zero_point", torch.tensor(encoding.zero))
+        self.register_parameter("offset", None)
+        self.pact = False
 
     @property
     def scale(self) -> torch.Tensor: return Damped.apply(self.log_scale, self.damp).exp()
 
     @property
-    def zero(self) -> int: return int(self.zero_point)
+    def zero(self) -> int: return int(self.zero_point if self.offset is None else self.origin)
+
+    @property
+    def origin(self) -> int | torch.Tensor:
+        """The zero point; a scalar float64 tensor with a gradient while it is trained."""
+        if self.offset is None:
+            return self.zero
+        z = self.fmt.lo + (self.fmt.hi - self.fmt.lo) * Damped.apply(self.offset, self.damp)
+        return Exactly.apply(z.detach().round().clip(self.fmt.lo, self.fmt.hi), z)
+
+    def live(self) -> dict:
+        """What the gradient of a requant to these codes needs beside its ratio (Emitter.requant)."""
+        zero = {} if self.offset is None else {"zero": self.origin}
+        return zero | ({"log_clip": Damped.apply(self.log_scale, self.damp)} if self.pact else {})
+
+    def pads(self) -> dict:
+        """The zero point that stands around an image, with a gradient if it is trained."""
+        return {} if self.offset is None else {"pad": self.origin}
+
+    def free(self) -> None:
+        """From now on the zero point is trained."""
+        if self.offset is None:
+            share = (self.zero - self.fmt.lo) / (self.fmt.hi - self.fmt.lo)
+            self.offset = nn.Parameter(torch.tensor(share, dtype=torch.float64, device=self.log_scale.device))
 
     @property
     def encoding(self) -> Encoding: return Encoding(float(self.scale.detach()), self.zero)
@@ -39,11 +67,12 @@ class Coding(nn.Module):
         """Reals to codes held as float32, ties to even: the same numbers as Encoding.encode."""
         v = x.double() / self.scale
         exact = (v.detach().round() + self.zero).clip(self.fmt.lo, self.fmt.hi).float()
-        return Exactly.apply(exact, (v + self.zero).clip(self.fmt.lo, self.fmt.hi))
+        shadow = (v + self.origin).clip(self.fmt.lo, self.fmt.hi)
+        return Exactly.apply(exact, clipping(shadow, exact, self.live().get("log_clip")))
 
     def decode(self, q: torch.Tensor) -> torch.Tensor:
         """Codes held as floats to float32 reals."""
-        return ((q.double() - self.zero) * self.scale).float()
+        return ((q.double() - self.origin) * self.scale).float()
 
     def code_of(self, value: float) -> int:
         """The code nearest to a real constant, within the format."""

@@ -36,15 +36,14 @@ class Damped(torch.autograd.Function):
 class Rescaled(torch.autograd.Function):
     """Value of `exact`, gradient of clip(v, lo, hi) + zero with v = x * ratio, of which `v` holds the value as float32.
 
-    ratio: scalar, or shaped to broadcast against x.  zero: a scalar with a gradient, or None.  log_clip: a scalar that gets
-    the gradient of PACT (Choi et al. 2018, section 3), or None: what v lost to rounding is taken off the gradient of a step size
-    that the reader of `exact` computes, and what remains is that of the clipping level.
+    ratio: scalar, or shaped to broadcast against x.  zero: the integer `offset` as a scalar with a gradient, or None.
+    log_clip: as in `clipping`, or None.
     """
 
     @staticmethod
-    def forward(ctx, x, ratio, zero, log_clip, exact, v, bounds: tuple[float, float]):
+    def forward(ctx, x, ratio, zero, log_clip, exact, v, bounds: tuple[float, float], offset: int):
         ctx.save_for_backward(ratio, v, exact if log_clip is not None else None)
-        ctx.bounds, ctx.x_type, ctx.offset = bounds, x.dtype, float(zero.detach()) if zero is not None else 0.0
+        ctx.bounds, ctx.x_type, ctx.offset = bounds, x.dtype, offset
         return exact
 
     @staticmethod
@@ -56,7 +55,14 @@ class Rescaled(torch.autograd.Function):
         to_ratio = (grad * v).sum_to_size(ratio.shape).to(ratio.dtype) / ratio if ctx.needs_input_grad[1] else None
         to_zero = grad.sum().double() if ctx.needs_input_grad[2] else None
         to_clip = (grad * (v + ctx.offset - exact)).sum().double() if ctx.needs_input_grad[3] else None
-        return to_x, to_ratio, to_zero, to_clip, None, None, None
+        return to_x, to_ratio, to_zero, to_clip, None, None, None, None
+
+
+def clipping(shadow: torch.Tensor, exact: torch.Tensor, log_clip: torch.Tensor | None) -> torch.Tensor:
+    """A shadow whose gradient takes off what LSQ adds to the logarithm of a step size for the values that were rounded, not
+    clipped: what remains is the gradient of a clipping level (PACT, Choi et al. 2018, equation 3).  None: the shadow as it is.
+    """
+    return shadow if log_clip is None else shadow + (shadow - exact).detach() * log_clip
 
 
 def lsq_factor(count: int, fmt: NumberFormat) -> float:

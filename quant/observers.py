@@ -12,6 +12,8 @@ SAMPLE = 1 << 15  # values kept of each tensor
 MEND_IMAGES, MEND_BYTES = 256, 1 << 29  # images that later mend weights and biases, and the size of their largest tensor
 BINS = 2048       # of the histogram of the entropy observer (TensorRT)
 
+WEIGHT_RANGES = ("mse", "minmax", "lsq", "lsq+")
+
 OBSERVERS: Registry = Registry("observer")  # name -> f(stats, format) -> (lo, hi)
 
 
@@ -163,14 +165,20 @@ def weight_scale(w: torch.Tensor, fmt: NumberFormat, how: str = "mse", per_chann
     """Scale of each output channel of w (O, ...), or (1,) for the tensor, as float64.
 
     "minmax": the largest weight is the largest code; "mse": the least squared error among `steps` shrunken scales (as the
-    clip search of GPTQ; for ternary it finds what TWN, Li et al. 2016, solves for).  A channel of zeros gets the largest
-    scale of the others, and no scale is below 2**-10 of the largest: requant multipliers stay fine.
+    clip search of GPTQ; for ternary it finds what TWN, Li et al. 2016, solves for); "lsq": 2 mean|w| / sqrt(largest code)
+    (Esser et al. 2020, section 2.1); "lsq+": the farther of mean +- 3 deviations is the largest code (Bhalgat et al. 2020,
+    section 3.2, with our largest code for their 2**(bits - 1)).  A channel of zeros gets the largest scale of the others, and
+    no scale is below 2**-10 of the largest: requant multipliers stay fine.
     """
-    if how not in ("mse", "minmax"):
-        raise UserError(f"unknown weight range {how!r} (known: mse, minmax)")
+    if how not in WEIGHT_RANGES:
+        raise UserError(f"unknown weight range {how!r} (known: {', '.join(WEIGHT_RANGES)})")
     rows = w.detach().reshape(len(w) if per_channel else 1, -1).double()
     full = rows.abs().amax(1) / fmt.hi
     best = full.clone()
+    if how == "lsq":
+        best = 2 * rows.abs().mean(1) / fmt.hi ** 0.5
+    if how == "lsq+":
+        best = (rows.mean(1).abs() + 3 * rows.std(1, correction=0)) / fmt.hi
     if how == "mse":
         error = torch.full_like(full, float("inf"))
         for k in range(steps):

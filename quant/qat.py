@@ -1,91 +1,206 @@
 """Training with the integers in the loop."""
 import math
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
 
 from ir import UserError
-from ir import store
+from . import divergence, norming
+from .average import Average
+from .checkpoint import Progress, key, resume, save
+from .distill import Student, Teacher, feature_loss, loss_of
 from .encode import Coding
 from .model import QuantNet
+from .modes import clipping_levels, prepare, restrict
 from .observers import checked
+from .parallel import all_sum, barrier, share, world
+from .recipe import Recipe
 from .site_layers import Weighted
 
-MODES = ("ste", "lsq")
-SCALE_LR = 0.1  # of the learning rate of the weights, for the logarithm of a scale
+NORM_IMAGES = 256  # that norms are measured on at the start
 
 
-def tune(q: QuantNet, x, y=None, epochs: int = 3, lr: float = 1e-4, mode: str = "lsq", distill=None, batch: int = 32, seed: int = 0,
-         progress=None, checkpoint: Path | str | None = None) -> list[dict]:
+def tune(q: QuantNet, x, y=None, *, distill=None, augment: Callable | None = None, after_step: Iterable = (), progress: Callable | None = None,
+         checkpoint: Path | str | None = None, **recipe) -> list[dict]:
     """Train q in place on x (N, *input.shape); returns one {"epoch", "loss"} an epoch.
 
-    y: labels (N,) for cross-entropy; None: q learns the outputs of the float net.  distill: a float net (a Net or a module)
-    whose softened outputs join the labels in equal parts (Hinton et al. 2015, temperature 4).
-    mode: "ste" trains weights and biases, "lsq" their scales and those of the activations too (Esser et al. 2020; we differ:
-    scales are trained in their logarithm).  Adam with a cosine from lr to 0; `seed` governs the order of the images.
-    progress(done, total, loss) is called after each batch.  checkpoint: a file written after each epoch and resumed from if
-    it is there; removed by nobody.  UserError: unknown mode, labels that do not fit, a loss that is no number.
+    y: labels (N,) for cross-entropy; None: q learns the outputs of `distill`, or of the float net it was made of.
+    distill: a float net (a Net or a module) that teaches beside the labels.  recipe: the fields of Recipe (quant/recipe.py):
+    epochs, lr, mode, batch, seed and all else that can be chosen.
+    augment(images, rng): the images of a batch changed at random, with a torch.Generator that epoch and step govern.
+    after_step: each f is called as f(step) after each optimizer step, or as f.step(step), f.apply() if it has those (masks of
+    pruning; applied once more to averaged parameters).  progress(done, total, loss) is called after each batch.
+    checkpoint: a file written after each epoch (and `every` so many steps), resumed from bit for bit if it is there; removed
+    by nobody.  In a torch.distributed group each process is given the same data and takes its share of each batch; rank 0
+    writes the file.
+    UserError: options, labels or a file that do not fit; a loss, gradient or parameter that is no number.
     """
+    recipe = Recipe.of(recipe)
     x = checked(q.net, x)
     labels = _labels(y, len(x), math.prod(q.net.steps[q.net.output].shape))
-    if mode not in MODES:
-        raise UserError(f"unknown training mode {mode!r} (known: {', '.join(MODES)})")
-    if epochs < 1 or not lr > 0:
-        raise UserError(f"{epochs} epochs at a learning rate of {lr}: give at least one epoch and a rate above 0")
-    teacher = distill if distill is not None else q.net if labels is None else None
-    optimizer = torch.optim.Adam(groups(q, lr, mode))
-    steps = -(-len(x) // batch)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
-    history = _resume(checkpoint, q, optimizer, schedule, epochs, mode)
-    for epoch in range(len(history), epochs):
-        order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(x)))
-        total = 0.0
-        for i, at in enumerate(order.split(batch)):
-            loss = loss_of(q(x[at]), None if labels is None else labels[at], teacher, x[at])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            if not torch.isfinite(loss) or diverged(q):
-                raise UserError(f"training diverged in epoch {epoch + 1} (loss {float(loss.detach())}); lower the learning rate (now {lr})")
-            total += float(loss.detach()) * len(at)
-            if progress:
-                progress(epoch * steps + i + 1, epochs * steps, float(loss.detach()))
-        history.append({"epoch": epoch + 1, "loss": total / len(x)})
-        _save(checkpoint, q, optimizer, schedule, history, epochs, mode)
-    return history
+    restrict(q, recipe)
+    if recipe.norms == "virtual":
+        norming.attach(q, x[:NORM_IMAGES], recipe.norm_momentum)
+    with training(q, recipe) as groups:
+        student = Student(q, recipe.features)
+        teacher = Teacher(distill if distill is not None else q.net, student) if labels is None or distill is not None or recipe.features else None
+        run = Run(q, student, teacher, groups, recipe, len(x), list(after_step), checkpoint,
+                  key(q, recipe, len(x), str(labels is None), str(distill is not None)))
+        for epoch in range(len(run.at.history), recipe.epochs):
+            order = torch.from_numpy(np.random.default_rng([recipe.seed, epoch]).permutation(len(x))).split(recipe.batch)
+            for i in range(run.at.step, len(order)):
+                images = x[order[i]]
+                if augment:
+                    images = augment(images, _generator(recipe.seed, epoch, i))
+                loss = run.step(images, None if labels is None else labels[order[i]], epoch * len(order) + i)
+                if progress:
+                    progress(epoch * len(order) + i + 1, recipe.epochs * len(order), loss)
+            run.end_epoch(len(x))
+    if run.average:
+        run.average.take()
+        for hook in run.hooks:
+            _apply(hook)
+    if recipe.reestimate:
+        norming.reestimate(q, x[:recipe.reestimate])
+    return run.at.history
 
 
-def groups(q: QuantNet, lr: float, mode: str) -> list[dict]:
-    """Parameter groups; with "ste" the scales stand still."""
-    scales = [m.log_scale for m in q.modules() if isinstance(m, (Coding, Weighted)) and m.log_scale.requires_grad]
+class Run:
+    """One training under way: what a step needs and what a checkpoint holds."""
+
+    def __init__(self, q: QuantNet, student: Student, teacher: Teacher | None, groups: list[dict], recipe: Recipe, images: int, hooks: list,
+                 path: Path | str | None, belongs: str):
+        self.q, self.teacher, self.recipe, self.hooks, self.path, self.belongs = q, teacher, recipe, hooks, path, belongs
+        self.parameters = [p for g in groups for p in g["params"]]
+        self.optimizer = _optimizer(groups, recipe)
+        self.steps = recipe.epochs * -(-images // recipe.batch)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda i: rate(i, self.steps, recipe))
+        self.average = Average(self.parameters, recipe.ema) if recipe.ema else None
+        self.parts = {"net": q, "optimizer": self.optimizer, "schedule": self.schedule} | ({"average": self.average} if self.average else {})
+        self.parts |= {f"hook {i}": h for i, h in enumerate(hooks) if hasattr(h, "state_dict")}
+        self.at: Progress = resume(path, belongs, self.parts)
+        barrier()
+        self.model = student
+        if world()[1] > 1:
+            self.model = DistributedDataParallel(student, broadcast_buffers=False, find_unused_parameters=True)
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor | None, done: int) -> float:
+        """One optimizer step on a batch, of which this process takes its share; returns the loss of the whole batch."""
+        own, weight = share(torch.arange(len(images)))
+        images, labels = images[own], None if labels is None else labels[own]
+        for norm in norming.norms(self.q):
+            norm.frozen = done >= self.recipe.freeze * self.steps
+        self.optimizer.zero_grad()
+        loss = self.loss(images, labels) * weight
+        loss.backward()
+        value = float(all_sum(loss.detach().clone())) / world()[1]
+        size = self.clip()
+        if not (math.isfinite(value) and math.isfinite(size)):  # before it gets into the parameters
+            self.watch(images, value, size, done)
+        self.optimizer.step()
+        self.schedule.step()
+        for norm in norming.norms(self.q):
+            norm.follow()
+        for hook in self.hooks:
+            hook.step(done + 1) if hasattr(hook, "step") else hook(done + 1)
+            _apply(hook)
+        if self.average:
+            self.average.follow()
+        self.watch(images, value, size, done)
+        self.at.step += 1
+        self.at.total += value * len(own) if world()[1] == 1 else value * int(all_sum(torch.tensor(len(own))))
+        if self.recipe.every and (done + 1) % self.recipe.every == 0:
+            self.save()
+        return value
+
+    def loss(self, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        out, features = self.model(images)
+        taught, wanted = self.teacher(images) if self.teacher else (None, [])
+        loss = loss_of(out, labels, taught, self.recipe)
+        if wanted:
+            loss = loss + self.recipe.feature_weight * feature_loss(features, wanted)
+        levels = clipping_levels(self.q)
+        return loss + self.recipe.clip_decay * torch.stack(levels).square().sum() if levels else loss
+
+    def clip(self) -> float:
+        """The norm of the whole gradient, before it is cut to recipe.clip."""
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        size = float(torch.stack([g.norm().double() for g in grads]).norm())
+        if 0 < self.recipe.clip < size < math.inf:
+            for g in grads:
+                g.mul_(self.recipe.clip / size)
+        return size
+
+    def watch(self, images: torch.Tensor, loss: float, size: float, done: int) -> None:
+        """UserError: something is no number any more."""
+        where = f"step {done + 1} of {self.steps} (epoch {len(self.at.history) + 1})"
+        more = f"lower the learning rate (now {self.recipe.lr}) or clip the gradient"
+        if self.path is not None:
+            more += f"; the last good checkpoint is kept at {self.path}" if Path(self.path).exists() else "; no checkpoint was written yet"
+        divergence.check(self.q, images, loss, size, where, more)
+
+    def end_epoch(self, images: int) -> None:
+        self.at.history.append({"epoch": len(self.at.history) + 1, "loss": self.at.total / images})
+        self.at.step, self.at.total = 0, 0.0
+        self.save()
+
+    def save(self) -> None:
+        if self.path is not None and world()[0] == 0:
+            save(self.path, self.belongs, self.at, self.parts)
+
+
+@contextmanager
+def training(q: QuantNet, recipe: Recipe):
+    """Parameter groups of a training; what stands still takes no gradient meanwhile, and norms watch."""
+    scales = prepare(q, recipe.mode)
+    still = [m.log_scale for m in q.modules() if isinstance(m, (Coding, Weighted)) and m.log_scale.requires_grad]
     ids = {id(p) for p in scales}
+    still = [p for p in still if id(p) not in ids]
+    for p in still:
+        p.requires_grad_(False)
+    for norm in norming.norms(q):
+        norm.watching = True
     rest = [p for p in q.parameters() if p.requires_grad and id(p) not in ids]
-    return [{"params": rest, "lr": lr}] + ([{"params": scales, "lr": lr * SCALE_LR}] if mode == "lsq" else [])
+    groups = [{"params": [p for p in rest if p.dim() > 1], "lr": recipe.lr, "weight_decay": recipe.weight_decay},
+              {"params": [p for p in rest if p.dim() <= 1], "lr": recipe.lr}, {"params": scales, "lr": recipe.lr * recipe.scale_lr}]
+    try:
+        yield [g for g in groups if g["params"]]
+    finally:
+        for p in still:
+            p.requires_grad_(True)
+        for norm in norming.norms(q):
+            norm.watching = False
 
 
-def diverged(q: QuantNet) -> bool:
-    """Whether a parameter is no number, or a scale one that no integers can follow."""
-    scales = [m.log_scale for m in q.modules() if isinstance(m, (Coding, Weighted))]
-    return not all(bool(p.isfinite().all()) for p in q.parameters()) or any(bool((p.abs() > 40).any()) for p in scales)
+def rate(step: int, steps: int, recipe: Recipe) -> float:
+    """The learning rate of a step as a share of the largest."""
+    warm = round(recipe.warmup * steps)
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    along = (step - warm) / max(steps - warm, 1)
+    return {"cosine": (1 + math.cos(math.pi * along)) / 2, "linear": 1 - along, "constant": 1.0}[recipe.schedule]
 
 
-def loss_of(out: torch.Tensor, labels, teacher, x: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:
-    """Cross-entropy with labels, joined by a teacher's softened outputs; without labels the teacher's outputs are learned."""
-    if labels is None:
-        with torch.no_grad():
-            want = teacher(x)
-        return F.mse_loss(out, want) / want.var(correction=0).clip(1e-12)
-    hard = F.cross_entropy(out.reshape(len(out), -1), labels)
-    if teacher is None:
-        return hard
-    with torch.no_grad():
-        want = teacher(x).reshape(len(out), -1)
-    student, taught = (F.log_softmax(v.reshape(len(v), -1) / temperature, 1) for v in (out, want))
-    soft = F.kl_div(student, taught, log_target=True, reduction="batchmean")
-    return (hard + soft * temperature ** 2) / 2
+def _optimizer(groups: list[dict], recipe: Recipe) -> torch.optim.Optimizer:
+    match recipe.optimizer:
+        case "sgd":
+            return torch.optim.SGD(groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
+        case "adamw":
+            return torch.optim.AdamW(groups, recipe.lr, weight_decay=0.0)
+    return torch.optim.Adam(groups, recipe.lr)
+
+
+def _apply(hook) -> None:
+    if hasattr(hook, "apply"):
+        hook.apply()
+
+
+def _generator(*seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
 
 
 def _labels(y, count: int, classes: int) -> torch.Tensor | None:
@@ -98,31 +213,3 @@ def _labels(y, count: int, classes: int) -> torch.Tensor | None:
     if int(y.min()) < 0 or int(y.max()) >= classes:
         raise UserError(f"labels from {int(y.min())} to {int(y.max())} for a model of {classes} outputs; give class indices from 0 to {classes - 1}")
     return y
-
-
-def _save(path, q, optimizer, schedule, history, epochs, mode) -> None:
-    if path is None:
-        return
-    with store.whole(path) as tmp:
-        torch.save({"key": _key(q, epochs, mode), "net": q.state_dict(), "optimizer": optimizer.state_dict(),
-                    "schedule": schedule.state_dict(), "history": history}, tmp)
-
-
-def _resume(path, q, optimizer, schedule, epochs, mode) -> list[dict]:
-    if path is None or not Path(path).exists():
-        return []
-    try:
-        state = torch.load(path, weights_only=True)
-        key = state["key"]
-    except Exception as e:  # pickle, zip and torch raise many kinds for a damaged file
-        raise UserError(f"{path}: not a checkpoint of this program, or damaged ({type(e).__name__}); delete it to start anew") from None
-    if key != _key(q, epochs, mode):
-        raise UserError(f"{path}: a checkpoint of another model, plan or training; delete it or give another file")
-    q.load_state_dict(state["net"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    return list(state["history"])
-
-
-def _key(q: QuantNet, epochs: int, mode: str) -> str:
-    return store.digest(q.net.hash, store.canonical({k: str(v) for k, v in q.plan.options.items()}), str(epochs), mode)

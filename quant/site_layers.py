@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from ir import FORMATS, Conv, Dense, Gather, NumberFormat, Reshape, Transpose
+from .accumulators import Limit
 from .emit import Emitter, Value, dyadic
 from .encode import Coding
 from .fake import Damped, Exactly, lsq_factor, to_codes, to_integers
@@ -28,30 +29,38 @@ class Weighted(Site):
             scale = torch.full_like(scale, max(float(self.bias.detach().abs().max()), 1e-6) / ins[0].encoding.scale / 2 ** 14)
         self.log_scale = nn.Parameter(scale.log())
         self.damp = lsq_factor(step.weight[0].numel() if per_channel else step.weight.numel(), fmt)
+        self.norm: nn.Module | None = None    # a batch norm of training, folded into weight, bias and scale (quant/norming.py)
+        self.limit: Limit | None = None       # of the accumulator (quant/accumulators.py)
 
     @property
     def scale(self) -> torch.Tensor:
         """(O,) or (1,) float64: the real value of one step of a weight."""
         return Damped.apply(self.log_scale, self.damp).exp()
 
+    def folded(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Weight, bias and scale with the norm of training in them, if there is one."""
+        return (self.weight, self.bias, self.scale) if self.norm is None else self.norm(self.weight, self.bias, self.scale)
+
     def realised(self, x: Coding) -> tuple[torch.Tensor, np.ndarray, int]:
-        """The scale (O,) or (1,) nearest to `scale` whose requant is dyadic, and that multiplier and shift: no error is left to
+        """The scale (O,) or (1,) nearest to the folded one whose requant is dyadic, and that multiplier and shift: no error is left to
         the multiplier, the weights are rounded to the grid that the integers really have.
         """
+        scale = self.folded()[2]
         unit = x.scale.detach() / self.out.scale.detach()
         bound = self.weight[0].numel() * max(-self.fmt.lo, self.fmt.hi) * (x.fmt.hi - x.fmt.lo) + 2 ** BIAS_BITS
-        mul, shift = dyadic((self.scale.detach() * unit).cpu().numpy(), bound)
-        exact = torch.from_numpy(np.ldexp(mul.astype(np.float64), -shift)).to(self.scale.device) / unit
-        return Exactly.apply(exact, self.scale), mul, shift
+        mul, shift = dyadic((scale.detach() * unit).cpu().numpy(), bound)
+        exact = torch.from_numpy(np.ldexp(mul.astype(np.float64), -shift)).to(scale.device) / unit
+        return Exactly.apply(exact, scale), mul, shift
 
     def integers(self, x: Coding) -> tuple[torch.Tensor, torch.Tensor, tuple]:
         """Weight codes, bias codes (the zero point of x folded in), and the requant: ratio, multiplier, shift."""
         column = (-1,) + (1,) * (self.weight.dim() - 1)
         own, mul, shift = self.realised(x)
-        w = to_codes(self.weight / own.view(column), self.fmt)
+        weight, bias, _ = self.folded()
         scale = x.scale * own
-        b = to_integers((self.bias / scale).clip(-2.0 ** BIAS_BITS, 2.0 ** BIAS_BITS))
-        return w, b - x.zero * w.double().reshape(len(w), -1).sum(1), (scale / self.out.scale, mul, shift)
+        v, b = weight / own.view(column), (bias / scale).clip(-2.0 ** BIAS_BITS, 2.0 ** BIAS_BITS)
+        w, b = (to_codes(v, self.fmt), to_integers(b)) if self.limit is None else self.limit(v, b, self.fmt, x.fmt, x.zero)
+        return w, b - x.origin * w.double().reshape(len(w), -1).sum(1), (scale / self.out.scale, mul, shift)
 
     def accumulator(self, e: Emitter, x: Value) -> tuple[Value, tuple]:
         """The sum told to an emitter, and the requant that belongs to it."""
@@ -70,6 +79,8 @@ class Layer(Weighted):
 
     def build(self, e: Emitter, x: Value) -> Value:
         acc, r = self.accumulator(e, self.read(e, x))
+        if self.norm is not None and self.norm.watching and torch.is_tensor(acc.data):
+            self.norm.see(acc.data.detach(), (r[0] * self.out.scale).detach(), self.axis)
         return self.finish(e, acc, *r, axis=self.axis)
 
     def read(self, e: Emitter, x: Value) -> Value:
@@ -94,7 +105,7 @@ class ConvSite(Layer):
         w, b, r = self.integers(self.coding)
         a = self.attrs
         op = Conv(_const(w), _const(b), tuple(a["stride"]), tuple(map(tuple, a["padding"])), tuple(a["dilation"]), a["groups"], self.coding.zero)
-        return e.op(self.name, op, x, live={"weight": w, "bias": b}), r
+        return e.op(self.name, op, x, live={"weight": w, "bias": b} | self.coding.pads()), r
 
 
 @describes("scale")

@@ -27,7 +27,7 @@ class ProductSite(Site):
         self.product = Mul() if step.kind == "mul" else MatMul()
 
     def build(self, e, a, b):
-        arms = [e.shifted(f"{self.name}.{s}", v, c.zero) for s, v, c in zip("ab", (a, b), self.ins)]
+        arms = [e.shifted(f"{self.name}.{s}", v, c.origin) for s, v, c in zip("ab", (a, b), self.ins)]
         return self.finish(e, e.op(self.name, self.product, *arms), self.ins[0].scale * self.ins[1].scale / self.out.scale)
 
 
@@ -36,10 +36,10 @@ class AvgPoolSite(Site):
     """The sum of each window; the division is part of the requant's ratio."""
 
     def build(self, e, x):
-        a, zero = self.attrs, self.ins[0].zero
+        a, zero = self.attrs, self.ins[0].origin
         count = math.prod(a["kernel"])
-        op = SumPool(tuple(a["kernel"]), tuple(a["stride"]), tuple(map(tuple, a["padding"])), zero)
-        total = e.shifted(f"{self.name}.0", e.op(self.name, op, x), count * zero)
+        op = SumPool(tuple(a["kernel"]), tuple(a["stride"]), tuple(map(tuple, a["padding"])), int(zero))
+        total = e.shifted(f"{self.name}.0", e.op(self.name, op, x, live=self.ins[0].pads()), count * zero)
         return self.finish(e, total, self.ins[0].scale / count / self.out.scale)
 
 
@@ -59,13 +59,13 @@ class FunctionSite(Site):
         codes = torch.arange(x.type.lo, x.type.hi + 1, dtype=torch.float64)
         with torch.no_grad():
             table = self._smooth(codes.to(self.out.log_scale.device)).round()
-        return e.op(self.name, Lut(table.cpu().numpy().astype(np.int64), x.type.lo), x, live={"fn": self._smooth})
+        return e.op(self.name, Lut(table.cpu().numpy().astype(np.int64), x.type.lo), x, live={"fn": self._smooth} | self.out.live())
 
     def _smooth(self, q: torch.Tensor) -> torch.Tensor:
         """The function on codes, in output codes that are not rounded yet."""
-        real = compute(Step(self.name, "function", (), (), self.attrs), (q - self.coding.zero) * self.coding.scale)
+        real = compute(Step(self.name, "function", (), (), self.attrs), (q - self.coding.origin) * self.coding.scale)
         lo, hi = self.out.clamps(*self.clamp)
-        return (real / self.out.scale + self.out.zero).clip(lo, hi)
+        return (real / self.out.scale + self.out.origin).clip(lo, hi)
 
 
 @describes("concat")

@@ -36,7 +36,7 @@ class Site(nn.Module):
         """An accumulator without zero point to the output's encoding, times `ratio` (realised as mul / 2**shift, if they are
         given); relu and clip are its bounds.
         """
-        return e.requant(f"{self.name}.q", acc, ratio, self.out.zero, *self.out.clamps(*self.clamp), axis, mul, shift)
+        return e.requant(f"{self.name}.q", acc, ratio, self.out.zero, *self.out.clamps(*self.clamp), axis, mul, shift, self.out.live())
 
 
 @describes("relu", "clip")

@@ -175,7 +175,7 @@ def test_pieces_of_different_models():
         quantize(net, Plan.uniform(net.layers, "int8/uint8"), cal)
     with pytest.raises(UserError, match=r"^unknown rounding 'up' \(known: nearest, gptq\)$"):
         uniform(net, "int8/uint8", x, rounding="up")
-    with pytest.raises(UserError, match=r"^unknown weight range 'max' \(known: mse, minmax\)$"):
+    with pytest.raises(UserError, match=r"^unknown weight range 'max' \(known: mse, minmax, lsq, lsq\+\)$"):
         uniform(net, "int8/uint8", x, weight_range="max")
 
 

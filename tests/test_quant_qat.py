@@ -91,12 +91,13 @@ def test_checkpoints_of_others_and_damaged_ones(start, tmp_path):
 
 
 @pytest.mark.parametrize("change,says", [
-    (dict(mode="sgd"), r"^unknown training mode 'sgd' \(known: ste, lsq\)$"),
+    (dict(mode="sgd"), r"^unknown training mode 'sgd' \(known: ste, lsq, lsq\+, pact\)$"),
     (dict(epochs=0), r"^0 epochs at a learning rate of 0.001: give at least one epoch and a rate above 0$"),
     (dict(lr=0.0), r"^1 epochs at a learning rate of 0.0"),
     (dict(y=torch.zeros(3)), r"^96 images need labels of shape \(96,\), not \(3,\)"),
     (dict(y=torch.full((96,), 7)), r"^labels from 7 to 7 for a model of 5 outputs; give class indices from 0 to 4$"),
-    (dict(lr=1e30), r"^training diverged in epoch 1 \(loss \S+\); lower the learning rate \(now 1e\+30\)$"),
+    (dict(lr=1e30), r"^training diverged at step 1 of 3 \(epoch 1\): a parameter of 'x' is out of range \(loss \S+\); "
+                      r"lower the learning rate \(now 1e\+30\) or clip the gradient$"),
 ])
 def test_mistakes(start, change, says):
     _, q, x, y = start
