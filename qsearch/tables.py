@@ -131,7 +131,7 @@ def _engines() -> list[str]:
 
 
 def _ops() -> list[str]:
-    return _lines({c.__name__.lower(): c for c in ir.graph.OPS})
+    return _lines({c.__name__.lower(): c for c in ir.opset.OPS})
 
 
 def _lines(things: Mapping[str, object]) -> list[str]:
