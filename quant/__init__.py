@@ -2,7 +2,7 @@
 from .bitlinear import BitLinear
 from .adapt import adapt
 from .adapt_cost import performance as adapt_performance
-from .adapt_net import fixed_point
+from .adapt_net import in_fixed_point
 from .adapt_numbers import Word as FixedPoint
 from .adapt_switch import Rules as AdaptRules
 from .adapt_train import Course as AdaptCourse

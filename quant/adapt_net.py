@@ -30,7 +30,7 @@ def layers_of(model: nn.Module) -> dict[str, nn.Module]:
 
 
 @contextlib.contextmanager
-def fixed_point(model: nn.Module, words: Mapping[str, Word] | Callable[[str], Word], rng: torch.Generator | None = None,
+def in_fixed_point(model: nn.Module, words: Mapping[str, Word] | Callable[[str], Word], rng: torch.Generator | None = None,
                 in_place: bool = False, seen: dict[str, float] | None = None) -> Iterator[None]:
     """Within it, inputs and outputs of each layer are rounded to its word; gradients pass as if they were not.
 

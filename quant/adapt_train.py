@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ir import UserError
 from ir import store
-from .adapt_net import Diverged, fixed_point, layers_of
+from .adapt_net import Diverged, in_fixed_point, layers_of
 from .adapt_numbers import WIDEST, Word, fixed, initialize
 from .adapt_switch import LayerState, Rules, Strategy
 
@@ -91,7 +91,7 @@ class Training:
 
     def epoch(self, x, y, order: torch.Tensor, epoch: int, steps: int, progress) -> None:
         total, self.seen = 0.0, {}
-        with fixed_point(self.model, self.word, self.rng, self.rules.mode == "code", self.seen):
+        with in_fixed_point(self.model, self.word, self.rng, self.rules.mode == "code", self.seen):
             for i, chosen in enumerate(order.split(self.course.batch * self.course.accumulate)):
                 if self.course.schedule == "cosine":
                     self.lr = self.course.lr * (1 + math.cos(math.pi * (epoch * steps + i) / (steps * self.course.epochs))) / 2

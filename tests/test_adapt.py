@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from ir import UserError
-from quant import AdaptCourse, AdaptRules, FixedPoint, adapt, adapt_performance, calibrate, capture, fixed_point
+from quant import AdaptCourse, AdaptRules, FixedPoint, adapt, adapt_performance, calibrate, capture, in_fixed_point
 from quant.adapt_cost import work
 from quant.adapt_numbers import fixed, initialize, tnvs_, tnvs_deviation
 from quant.adapt_switch import LayerState, Strategy, divergence, gradient_diversity, pseudo_divergence, push_down, push_up
@@ -218,7 +218,7 @@ def test_it_learns_and_hands_back_weights_on_their_grids(mode):
     model, a = train(mode, epochs=10)
     x, y = task()
     assert not model.training and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
-    with torch.no_grad(), fixed_point(model, {n: w for n, (w, _) in a.words.items()} if mode == "code" else a.trained):
+    with torch.no_grad(), in_fixed_point(model, {n: w for n, (w, _) in a.words.items()} if mode == "code" else a.trained):
         assert float((model(x).argmax(1) == y).float().mean()) > 0.9
     assert a.history[-1]["loss"] < a.history[0]["loss"] and len(a.history) == 10
     for name, (word, acts) in a.words.items():
@@ -337,7 +337,7 @@ def test_in_place_rounding_reaches_the_residual_branch_in_code_mode_only():
             return self.fc(y) * 0 + y
     model, x = Skip(), torch.full((1, 3), 0.3)
     for in_place, want in ((False, 0.3), (True, 0.25)):
-        with torch.no_grad(), fixed_point(model, {"fc": FixedPoint(6, 2)}, in_place=in_place):
+        with torch.no_grad(), in_fixed_point(model, {"fc": FixedPoint(6, 2)}, in_place=in_place):
             assert model(x)[0, 0] == pytest.approx(want)
 
 
