@@ -5,14 +5,15 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ir import NumberFormat, Option, UserError
 from .curvature import checked_labels
+from .distill import relative_error
 from .encode import encoding_of
 from .fake import to_codes
 from .net import Net, Step, compute, constant, fingerprint
 from .observers import Calibration, checked, weight_scale
-from .qat import loss_of
 
 RANGES = ("dynamic", "calibrated")
 RANGE_STEPS = 10  # scales tried for each channel in each step of training
@@ -48,7 +49,8 @@ class OneShot:
     def __call__(self, options: Mapping[str, Option | str]) -> float:
         """One step of training under a plan."""
         at = self._next()
-        loss = loss_of(self.run(self.x[at], options), None if self.y is None else self.y[at], self.net if self.y is None else None, self.x[at])
+        out = self.run(self.x[at], options)
+        loss = F.cross_entropy(out.flatten(1), self.y[at]) if self.y is not None else relative_error(out, self._wanted(at))
         if not torch.isfinite(loss):
             raise UserError(f"the shared weights diverged in step {self.steps + 1} (loss {float(loss.detach())}); lower the learning rate "
                             f"(now {self.optimizer.param_groups[0]['lr']:g})")
@@ -80,6 +82,9 @@ class OneShot:
         """The net with the weights as they are now, to be calibrated and quantized; its hash is its own."""
         steps = {n: replace(s, **self._state(n)) if n in self.weights else s for n, s in self.net.steps.items()}
         return replace(self.net, steps=steps, hash=fingerprint(steps, self.net.output))
+
+    @torch.no_grad()
+    def _wanted(self, at: torch.Tensor) -> torch.Tensor: return self.net(self.x[at])
 
     def _state(self, layer: str) -> dict[str, torch.Tensor]:
         named = {"weight": self.weights[layer]} | ({"bias": self.biases[layer]} if layer in self.biases else {})

@@ -52,13 +52,14 @@ def test_a_layer_is_rounded_as_the_formula_says(trained):
 def test_every_format_trains_on_both_sides(trained, fmt, acts):
     net, calibration, x, y = trained
     shot = OneShot(net, calibration, x, y, acts=acts)
-    plan = dict.fromkeys(net.layers, f"{fmt}/{fmt}")
+    plan = dict.fromkeys(net.layers, f"{fmt}/uint8" if fmt == "binary" else f"{fmt}/{fmt}")  # a sign says little of an activation
     losses = [shot(plan) for _ in range(3)]
     assert np.isfinite(losses).all() and shot.steps == 3
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in shot.weights.values())
     real, had = net(x).detach(), OneShot(net, calibration, x, y, acts=acts).run(x, plan).detach()
     error = float((had - real).square().mean() / real.var())
-    assert error < {2: 4.0, 3: 0.6, 4: 0.15}.get(FORMATS[fmt].bits, 0.03)
+    coarse = 4 if fmt.startswith("pot") else 8  # more powers of two reach further down, they are no closer together
+    assert error < {1: 4.0, 2: 4.0, 3: 0.6, 4: 0.15}.get(min(FORMATS[fmt].bits, coarse), 0.03)
 
 
 def test_more_mantissa_errs_less_and_small_floats_cover_outliers(trained):
