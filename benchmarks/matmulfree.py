@@ -1,6 +1,6 @@
 """MatMul-free models in integers beside float64 with the same int8 and ternary rules.
 
-    python -m benchmarks.matmulfree [block] [text] [--seeds 3] [--steps 1500]
+    python -m benchmarks.matmulfree [block] [text] [--seeds 3] [--steps 800]
 
 block    one block of width 1024 with synthetic weights, 48 tokens: the relative L2 error of what it adds to the residual and
          the share of int8 codes that differ, by precision
@@ -93,7 +93,7 @@ def losses(model: MatMulFreeLM, text: np.ndarray, length: int, precision: str) -
         return tuple(nn.functional.cross_entropy(v.double().transpose(1, 2), y, reduction="none").mean(1).numpy() for v in (model(x), scores))
 
 
-def text_rows(seeds: int, steps: int, dim: int = 128, layers: int = 3, length: int = 64) -> list[str]:
+def text_rows(seeds: int, steps: int, dim: int = 96, layers: int = 2, length: int = 64) -> list[str]:
     text, vocab = letters((root() / "lm" / "text" / "input.txt").read_text())
     held = text[-16 * 1024:]
     rows = [f"| seed | parameters | float, nats a letter | {' | '.join(f'{p}: integers - float' for p in PRECISIONS)} |", "|---|---|---|---|---|---|"]
@@ -101,7 +101,7 @@ def text_rows(seeds: int, steps: int, dim: int = 128, layers: int = 3, length: i
         torch.manual_seed(seed)
         model = MatMulFreeLM(vocab, dim, layers)
         start = time.perf_counter()
-        train_lm(model, text[:-16 * 1024], steps, length, 32, lr=1e-2, warmup=steps // 20, seed=seed)
+        train_lm(model, text[:-16 * 1024], steps, length, 16, lr=1e-2, warmup=steps // 20, seed=seed)
         print(f"seed {seed}: {steps} steps in {time.perf_counter() - start:.0f} s", file=sys.stderr)
         cells = []
         for precision in PRECISIONS:
@@ -116,7 +116,7 @@ def main() -> None:
     p = argparse.ArgumentParser()
     p.add_argument("parts", nargs="*", default=["block", "text"], choices=["block", "text"])
     p.add_argument("--seeds", type=int, default=3)
-    p.add_argument("--steps", type=int, default=1500)
+    p.add_argument("--steps", type=int, default=800)
     a = p.parse_args()
     for part in a.parts:
         print("\n".join(block_rows(a.seeds) if part == "block" else text_rows(a.seeds, a.steps)), end="\n\n")
