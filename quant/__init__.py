@@ -24,4 +24,5 @@ from .ptq import quantize
 from .qat import tune
 from .simulate import Simulation
 from .size import Size, size_report
+from .spikes import IELIF
 from .ties import TIES, ties

@@ -34,6 +34,10 @@ def function(b: Builder, a):
     return b.emit("function", a.self, fn=fn)
 
 
+@rule("qsearch::ie_lif")
+def ie_lif(b: Builder, a): return b.emit("function", a.x, fn="ie_lif")
+
+
 @rule("leaky_relu")
 def leaky_relu(b: Builder, a): return b.emit("function", a.self, fn="leaky_relu", slope=float(a.negative_slope))
 

@@ -11,7 +11,7 @@ from .net import Step, compute
 
 RULES: dict[str, Callable] = {}  # name of an ATen op, without overload -> rule(builder, arguments) -> value
 FRESH = {"conv1d", "conv2d", "linear", "batch_norm", "add", "sub", "mul", "matmul", "max_pool2d", "avg_pool2d"}  # no view of its argument
-LEAVES = ("torch.nn.", "quant.onnx_")  # modules that are one operation: their path names the step
+LEAVES = ("torch.nn.", "quant.onnx_", "quant.spikes.")  # modules that are one operation: their path names the step
 LEVELS = ("torch.nn.modules.activation.MultiheadAttention", "torch.nn.modules.transformer.")  # but these are several
 
 

@@ -1,18 +1,20 @@
 """Which steps become one site, which tensors share an encoding, and in which format each tensor travels."""
 from dataclasses import dataclass, field
 
-from ir import FORMATS, NumberFormat, Option, Plan, UserError
+from ir import FORMATS, Encoding, NumberFormat, Option, Plan, UserError
 from .encode import activation_format
-from .net import Net, Step
+from .net import SPIKES, Net, Step
 from .sites import bounds, intersect
 
 FUSES = {"conv", "linear", "add", "mul", "matmul", "scale", "avgpool", "function"}  # take over a following relu or clip
 KEEPS = {"maxpool", "reshape", "transpose", "slice", "pad", "relu", "clip"}          # the result has the argument's encoding
+SUMS = FUSES - {"function"}                                 # take over a following neuron: one rounding for both
 FLOAT_KINDS = {"softmax", "layernorm", "rmsnorm", "constant"}  # steps that only the float net can compute
 FLOAT_FUNCTIONS = {"sqrt", "rsqrt"}                             # tables would need values at 0 and below
 TABLE_BITS = 8          # of the input of a table
 OUTPUT = "int16"        # the net's output: one scale for all channels, so that argmax and logits survive
 WEIGHT_BITS = 24        # of the integer behind a weight: with more, nothing is left of a requant's multiplier
+NEURONS = {"ie_lif": (NumberFormat("spikes", range(SPIKES + 1)), Encoding(1 / SPIKES))}  # functions that define their encoding
 DEFAULT = "uint8"       # a tensor that no layer reads, and what sums, products and pools read
 
 
@@ -25,6 +27,7 @@ class Layout:
     coding: dict[str, str] = field(default_factory=dict)     # site -> the site whose encoding its result has
     formats: dict[str, NumberFormat] = field(default_factory=dict)  # owner of an encoding -> format
     narrow: dict[str, NumberFormat] = field(default_factory=dict)   # site -> format of its own, narrower input
+    fixed: dict[str, Encoding] = field(default_factory=dict)        # owner of an encoding -> what it is, whatever was observed
 
 
 def layout(net: Net, plan: Plan) -> Layout:
@@ -36,13 +39,14 @@ def layout(net: Net, plan: Plan) -> Layout:
         s = net.steps[name]
         out.coding[name] = out.coding[out.site_of[s.args[0]]] if s.kind in KEEPS else name
     asked = _asked(net, plan, out)
-    out.formats = {owner: widest(fs) for owner, fs in asked.items()}
+    out.formats = {owner: out.formats.get(owner) or widest(fs) for owner, fs in asked.items()}
     for name in out.coding:
         s = net.steps[name]
         wish = _wish(s, plan)
         if wish and s.kind in ("conv", "linear", "function"):
-            has = out.formats[out.coding[out.site_of[s.args[0]]]]
-            if (has.bits > TABLE_BITS) if s.kind == "function" else has is not wish:
+            owner = out.coding[out.site_of[s.args[0]]]
+            has = out.formats[owner]
+            if owner not in out.fixed and ((has.bits > TABLE_BITS) if s.kind == "function" else has is not wish):
                 out.narrow[name] = wish
     return out
 
@@ -87,10 +91,14 @@ def widest(formats: list[NumberFormat]) -> NumberFormat:
 def _fuse(net: Net, out: Layout) -> None:
     users = net.users()
     for s in net.steps.values():
-        if s.kind in ("relu", "clip"):
+        neuron = NEURONS.get(s.attrs.get("fn"))
+        if s.kind in ("relu", "clip") or neuron:
             root = out.site_of[s.args[0]]
             alone = users[s.args[0]] == [s.name] and s.args[0] != net.output
-            if alone and net.steps[root].kind in FUSES | {"relu", "clip"}:
+            fuses = alone and net.steps[root].kind in (SUMS if neuron else FUSES | {"relu", "clip"})
+            if neuron:
+                out.formats[root if fuses else s.name], out.fixed[root if fuses else s.name] = neuron
+            if fuses:
                 out.site_of[s.name], out.seen_as[root] = root, s.name
                 out.clamp[root] = intersect(out.clamp.get(root, (None, None)), bounds(s))
                 continue

@@ -88,6 +88,8 @@ class QuantNet(nn.Module):
     def _coding(self, owner: str, fmt: NumberFormat, calibration: Calibration) -> Coding:
         if owner == self.net.input.name and (rows := index_rows(self.net)):
             return Coding(NumberFormat("index", range(rows)), Encoding(1.0)).requires_grad_(False)
+        if owner in self.layout.fixed:
+            return Coding(fmt, self.layout.fixed[owner]).requires_grad_(False)
         step = self.net.steps[owner]
         return Coding(fmt, calibration.encoding(self.layout.seen_as[owner], fmt), int(np.prod(step.shape)))
 

@@ -12,11 +12,14 @@ from torch.nn import functional as F
 from ir import Layer, UserError
 from ir.store import canonical, digest
 
+SPIKES = 4  # steps of a neuron that counts its spikes
+
 FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # elementwise; each becomes a table of an 8-bit value
     "sigmoid": torch.sigmoid, "tanh": torch.tanh, "silu": F.silu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     "hardsigmoid": F.hardsigmoid, "hardswish": F.hardswish, "elu": F.elu, "softplus": F.softplus, "exp": torch.exp,
     "abs": torch.abs, "mish": F.mish, "selu": F.selu, "erf": torch.erf, "sin": torch.sin, "cos": torch.cos,
     "log_sigmoid": F.logsigmoid, "sqrt": torch.sqrt, "rsqrt": torch.rsqrt,
+    "ie_lif": lambda x: (SPIKES * x).clip(0, SPIKES).add(0.5).floor() / SPIKES,
 }
 
 

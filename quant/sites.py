@@ -49,7 +49,9 @@ class ClampSite(Site):
 
 
 def bounds(step) -> tuple[float | None, float | None]:
-    """The real bounds of a relu or clip step."""
+    """The real bounds of a relu, clip or neuron step."""
+    if step.kind == "function":
+        return 0.0, 1.0
     return (0.0, None) if step.kind == "relu" else (step.attrs["lo"], step.attrs["hi"])
 
 
