@@ -8,6 +8,7 @@ from .adapt_switch import Rules as AdaptRules
 from .adapt_train import Course as AdaptCourse
 from .capture import capture
 from .cluster import Clusters, cluster
+from .equalize import absorb, equalize
 from .curvature import fisher_diagonals, hessian_traces
 from .layout import check as check_plan
 from .load import load_model
@@ -20,7 +21,8 @@ from .net import Net, Step, geometry
 from .onnx_import import load_onnx
 from .observers import OBSERVERS, Calibration, calibrate
 from .prune import Pruner, cubic, prune, sparsity
-from .ptq import quantize
+from .ptq import quantize, reconstruct
+from .reconstruct import Settings as Reconstruction
 from .qat import tune
 from .simulate import Simulation
 from .size import Size, size_report

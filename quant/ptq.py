@@ -4,32 +4,67 @@ from collections.abc import Iterator
 import torch
 
 from ir import Plan, UserError
+from .blocks import blocks, float_values
 from .emit import Forward, Value
 from .gptq import DAMP, REFIT_RIDGE, gptq, refit, second_moment, spread
 from .model import QuantNet
 from .net import Net, compute, constant
 from .observers import Calibration
+from .reconstruct import Fitted, Seen, Settings, fit, importance
+from .rounding import codes_of, grid_scale
 from .site_layers import Layer
 from .vectors import centred, columns, thinness
 
-ROUNDINGS = ("nearest", "gptq")
+ROUNDINGS = ("nearest", "gptq", "adaround", "brecq", "qdrop")
+PRESETS = {"adaround": Settings(), "brecq": Settings(), "qdrop": Settings(drop_prob=0.5, act_iterations=250)}
 
 
-def quantize(net: Net, plan: Plan, calibration: Calibration, rounding: str = "nearest", bias_correction: bool = True,
-             weight_range: str = "mse") -> QuantNet:
-    """The net in the formats of the plan; no gradient is taken.
+def quantize(net: Net, plan: Plan, calibration: Calibration, rounding: str = "nearest", bias_correction: bool | str = True,
+             weight_range: str = "mse", settings: Settings | None = None) -> QuantNet:
+    """The net in the formats of the plan.
 
-    rounding: "nearest", or "gptq" (error-compensating, with quantized inputs; quant/gptq.py).  bias_correction: each layer's
-    bias takes up the mean error of its outputs on calibration images, layer after layer (Nagel et al. 2019, arXiv
-    1906.04721, section 4.2, the empirical form).  weight_range: "mse" or "minmax".
+    rounding: "nearest"; "gptq" (error-compensating, with quantized inputs; quant/gptq.py); learned choices (quant/reconstruct.py):
+    "adaround" layer by layer, "brecq" block by block, "qdrop" also with activations left unrounded by chance and
+    their scales learned; `settings` says how.  bias_correction: each layer's bias takes up the mean error of its outputs on
+    calibration images, layer after layer (True or "empirical"; Nagel et al. 2019, arXiv 1906.04721, section 4.2), or what the
+    rounding of its weights does to the mean of its float inputs ("analytic").  weight_range: "mse" or "minmax".
     UserError: a plan that does not fit, an unknown word.
     """
     if rounding not in ROUNDINGS:
         raise UserError(f"unknown rounding {rounding!r} (known: {', '.join(ROUNDINGS)})")
+    if bias_correction not in (True, False, "empirical", "analytic"):
+        raise UserError(f"unknown bias correction {bias_correction!r} (known: empirical, analytic, or none with False)")
     q = QuantNet(net, plan, calibration, weight_range)
-    if rounding != "nearest" or bias_correction:
-        mend(q, calibration, rounding, bias_correction)
+    if rounding in PRESETS:
+        reconstruct(q, calibration, joined=rounding != "adaround", settings=settings or PRESETS[rounding])
+    if rounding == "gptq" or bias_correction in (True, "empirical"):
+        mend(q, calibration, rounding, bias_correction in (True, "empirical"))
+    if bias_correction == "analytic":
+        correct_biases(q, calibration)
     return q
+
+
+@torch.no_grad()
+def reconstruct(q: QuantNet, calibration: Calibration, joined: bool = True, settings: Settings | None = None) -> dict[str, Fitted]:
+    """Fit the net's blocks (joined=False: its layers) one after the other, each with the integers that those before it give;
+    returns what became of each block with weights, by the name of its last site.
+    """
+    settings = settings or Settings()
+    x = calibration.x[:settings.images]
+    e, env, real, found = Forward(), {q.input_name: Value(q.encode(x), q.input_type)}, {q.input_name: x}, {}
+    starts = {b.sites[0].name: b for b in blocks(q, joined)}
+    place = {site.name: i for i, site in enumerate(q.sites)}
+    last = {a: place[n] for n in q.args for a in q.args[n] if n in place} | {q.output_name: len(place)}
+    for site in q.steps(e, env):
+        if block := starts.get(site.name):
+            real = float_values(q, block.sites, real)
+            if any(isinstance(s, Layer) for s in block.sites):
+                seen = Seen({a: q.codings[a].decode(env[a].data) for a in block.inputs}, {a: real[a] for a in block.inputs}, real[block.output])
+                seen.importance = importance(q, block, real, settings.seed) if settings.fisher else None
+                with torch.enable_grad():
+                    found[block.output] = fit(q, block, seen, settings)
+            real = {a: v for a, v in real.items() if last.get(a, -1) > place[block.output]}
+    return found
 
 
 @torch.no_grad()
@@ -59,6 +94,18 @@ def inputs(net: Net, x: torch.Tensor) -> Iterator[torch.Tensor]:
         for a in s.args:
             if last[a] == s.name:
                 env.pop(a, None)
+
+
+@torch.no_grad()
+def correct_biases(q: QuantNet, calibration: Calibration) -> None:
+    """Each bias takes up what the rounding of its layer's weights does to the mean of the float net's inputs (Nagel et al. 2019,
+    section 4.2, the analytic form; we differ: the means are those of calibration images, not of batch norms).
+    """
+    for site, x in zip(q.layers.values(), inputs(q.net, calibration.x[:calibration.mend])):
+        step = q.net.steps[site.name]
+        mean = columns(step.weight, site.attrs if site.axis == 0 else None, x).mean(-1)
+        error = (codes_of(site) * grid_scale(site)).float() - step.weight
+        site.bias -= (error.reshape(len(mean), -1, mean.shape[1]) * mean[:, None]).sum(-1).flatten()
 
 
 def correct_bias(site: Layer, e: Forward, x: Value, wanted: torch.Tensor) -> None:

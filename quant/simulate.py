@@ -25,7 +25,8 @@ class Simulation:
     """A net with probe images: what a layer does when its weights and its input are rounded, everything else in float.
 
     This is an estimate of the quantized net (real scales, no dyadic multipliers, layers independent of each other), made for
-    sensitivity metrics; the integers are those of QuantNet.  rounding: as in `quantize`; "gptq" on the float net's inputs.
+    sensitivity metrics; the integers are those of QuantNet.  rounding: as in `quantize`; "gptq" on the float net's inputs, which
+    also stands in for learned rounding.
     Biases take up the mean error, as `quantize` has it.  Both are fitted to the images `fit` (by default calibration images);
     where they are the probe images x too, what they were fitted to looks better than it is.
     labels: the class (N,) of each of the probe images x, which the metric `task` asks for.
@@ -210,7 +211,7 @@ Spreads = list[Spread]  # one for each group
 def _fit(step: Step, x: torch.Tensor, rounding: str) -> tuple[torch.Tensor, Spreads | None]:
     """Of the vectors that a layer multiplies: their mean (groups, I, 1), and what GPTQ has to know of them."""
     vectors = columns(step.weight, step.attrs if step.kind == "conv" else None, x)
-    spreads = [spread(second_moment(centred(v)), DAMP * thinness(v)) for v in vectors] if rounding == "gptq" else None
+    spreads = [spread(second_moment(centred(v)), DAMP * thinness(v)) for v in vectors] if rounding != "nearest" else None
     return vectors.mean(-1, keepdim=True), spreads
 
 

@@ -173,7 +173,7 @@ def test_pieces_of_different_models():
     net.hash = "cccc"
     with pytest.raises(UserError, match="^the calibration was made with the model aaaa, this one is cccc; calibrate again$"):
         quantize(net, Plan.uniform(net.layers, "int8/uint8"), cal)
-    with pytest.raises(UserError, match=r"^unknown rounding 'up' \(known: nearest, gptq\)$"):
+    with pytest.raises(UserError, match=r"^unknown rounding 'up' \(known: nearest, gptq, adaround, brecq, qdrop\)$"):
         uniform(net, "int8/uint8", x, rounding="up")
     with pytest.raises(UserError, match=r"^unknown weight range 'max' \(known: mse, minmax, lsq, lsq\+\)$"):
         uniform(net, "int8/uint8", x, weight_range="max")

@@ -94,7 +94,7 @@ def test_mistakes():
 
 def test_unknown_rounding():
     net = NETS["residual"]()
-    with pytest.raises(UserError, match=r"^unknown rounding 'up' \(known: nearest, gptq\)$"):
+    with pytest.raises(UserError, match=r"^unknown rounding 'up' \(known: nearest, gptq, adaround, brecq, qdrop\)$"):
         Simulation(net, calibrate(net, images(net, 8)), rounding="up")
 
 
