@@ -28,6 +28,11 @@ class Layout:
     formats: dict[str, NumberFormat] = field(default_factory=dict)  # owner of an encoding -> format
     narrow: dict[str, NumberFormat] = field(default_factory=dict)   # site -> format of its own, narrower input
     fixed: dict[str, Encoding] = field(default_factory=dict)        # owner of an encoding -> what it is, whatever was observed
+    read: dict[str, str] = field(default_factory=dict)       # site -> the slice that is all that anyone reads of its result
+
+    def ranged_by(self, site: str) -> str:
+        """The step whose values the range of the site's result must hold."""
+        return self.read.get(site, self.seen_as[site])
 
 
 def layout(net: Net, plan: Plan) -> Layout:
@@ -104,6 +109,10 @@ def _fuse(net: Net, out: Layout) -> None:
                 continue
             out.clamp[s.name] = bounds(s)
         out.site_of[s.name] = out.seen_as[s.name] = s.name
+    for site, last in out.seen_as.items():
+        readers = [net.steps[u] for u in users[last]] if last != net.output else []
+        if readers and all(r.kind == "slice" and r.attrs == readers[0].attrs for r in readers):
+            out.read[site] = readers[0].name
 
 
 def _asked(net: Net, plan: Plan, out: Layout) -> dict[str, list[NumberFormat]]:

@@ -91,7 +91,7 @@ class QuantNet(nn.Module):
         if owner in self.layout.fixed:
             return Coding(fmt, self.layout.fixed[owner]).requires_grad_(False)
         step = self.net.steps[owner]
-        return Coding(fmt, calibration.encoding(self.layout.seen_as[owner], fmt), int(np.prod(step.shape)))
+        return Coding(fmt, calibration.encoding(self.layout.ranged_by(owner), fmt), int(np.prod(step.shape)))
 
     def _site(self, name: str, calibration: Calibration, weight_range: str) -> Site:
         step = self.net.steps[name]
@@ -102,7 +102,7 @@ class QuantNet(nn.Module):
         if name in self.layout.narrow:
             source = self.layout.coding[self.args[name][0]]
             fmt = self.layout.narrow[name]
-            options["narrow"] = Coding(fmt, calibration.encoding(self.layout.seen_as[source], fmt), int(np.prod(self.net.steps[source].shape)))
+            options["narrow"] = Coding(fmt, calibration.encoding(self.layout.ranged_by(source), fmt), int(np.prod(self.net.steps[source].shape)))
         ins = [self.codings[a] for a in self.args[name]]
         return SITES[step.kind](step, ins, self.codings[name], self.layout.clamp.get(name, (None, None)), **options)
 
