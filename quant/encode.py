@@ -30,7 +30,8 @@ class Coding(nn.Module):
         self.pact = False
 
     @property
-    def scale(self) -> torch.Tensor: return Damped.apply(self.log_scale, self.damp).exp()
+    def scale(self) -> torch.Tensor:
+        return torch.full_like(self.log_scale, self.fmt.scale) if self.fmt.scale else Damped.apply(self.log_scale, self.damp).exp()
 
     @property
     def zero(self) -> int: return int(self.zero_point if self.offset is None else self.origin)
@@ -85,7 +86,12 @@ class Coding(nn.Module):
 
 
 def encoding_of(lo: float, hi: float, fmt: NumberFormat) -> Encoding:
-    """The encoding of [lo, hi] in a format: int* symmetric about 0 (zero point 0), uint* from end to end.  0 is always a code."""
+    """The encoding of [lo, hi] in a format: int* symmetric about 0 (zero point 0), uint* from end to end.  0 is always a code.
+
+    A fixed point format has a scale of its own, whatever the range.
+    """
+    if fmt.scale:
+        return Encoding(fmt.scale)
     lo, hi = min(lo, 0.0), max(hi, 0.0)
     if fmt.signed:
         return Encoding(max(-lo, hi) / fmt.hi or 1.0)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ir import NumberFormat
+from ir import NumberFormat, UserError
 
 BLOCK = 128
+MOST_DAMP = 10.0  # a second moment that is not positive definite with this much is none
 DAMP, REFIT_RIDGE = 0.01, 0.1  # parts of the mean of the second moment's diagonal that are added to it
 
 
@@ -40,7 +41,9 @@ class Spread:
 
 
 def spread(h: torch.Tensor, damp: float = DAMP) -> Spread:
-    """The spread of a second moment h (I, I)."""
+    """The spread of a second moment h (I, I).  UserError: NaN or infinity in it, or no damping makes it positive definite."""
+    if not h.isfinite().all():
+        raise UserError("GPTQ: the second moment of a layer's inputs holds NaN or infinity; check the calibration data and the float model")
     h = h.double().clone()
     dead = h.diagonal() == 0
     h[dead, dead] = 1.0
@@ -76,10 +79,12 @@ def gptq(w: torch.Tensor, scale: torch.Tensor, fmt: NumberFormat, how: Spread, b
 def _inverse_root(h: torch.Tensor, damp: float) -> torch.Tensor:
     """Upper Cholesky factor of h^-1; more damping until h is positive definite."""
     eye = torch.eye(len(h), dtype=h.dtype, device=h.device)
-    while True:
+    while damp <= MOST_DAMP:
         factor, failed = torch.linalg.cholesky_ex(h + damp * h.diagonal().mean() * eye)
         if not failed:
             root, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(factor), upper=True)
             if not failed:
                 return root
-        damp *= 10
+        damp = max(10 * damp, 1e-6)
+    raise UserError(f"GPTQ: the second moment of a layer's {len(h)} inputs is not positive definite, even with {MOST_DAMP:g} times its mean "
+                    "added to the diagonal; calibrate with more images, or use nearest rounding")

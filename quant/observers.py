@@ -171,11 +171,13 @@ def weight_scale(w: torch.Tensor, fmt: NumberFormat, how: str = "mse", per_chann
     clip search of GPTQ; for ternary it finds what TWN, Li et al. 2016, solves for); "lsq": 2 mean|w| / sqrt(largest code)
     (Esser et al. 2020, section 2.1); "lsq+": the farther of mean +- 3 deviations is the largest code (Bhalgat et al. 2020,
     section 3.2, with our largest code for their 2**(bits - 1)).  A channel of zeros gets the largest scale of the others, and
-    no scale is below 2**-10 of the largest: requant multipliers stay fine.
+    no scale is below 2**-10 of the largest: requant multipliers stay fine.  A fixed point format has a scale of its own.
     """
     if how not in WEIGHT_RANGES:
         raise UserError(f"unknown weight range {how!r} (known: {', '.join(WEIGHT_RANGES)})")
     rows = w.detach().reshape(len(w) if per_channel else 1, -1).double()
+    if fmt.scale:
+        return torch.full((len(rows),), fmt.scale, dtype=torch.float64, device=w.device)
     full = rows.abs().amax(1) / fmt.hi
     best = full.clone()
     if how == "lsq":

@@ -17,9 +17,9 @@ def cubic(step: int, begin: int, end: int, final: float, initial: float = 0.0) -
 class Pruner:
     """Masks of the weights of a torch module or of a quantized net, set anew every `every` steps from `begin` to `end`, then frozen.
 
-    A training loop calls step(i) after each step of its optimizer, i counted from 1; as `progress` of quant.tune:
-    `lambda done, total, loss: pruner.step(done)`.  Masked weights are exact zeros before each forward pass, and stay zeros when they
-    are quantized (weights are symmetric about 0) to the nearest; GPTQ moves them, call apply() on the quantized net then.
+    A training loop calls step(i) after each step of its optimizer, i counted from 1; quant.tune does with after_step=[pruner].  Masked
+    weights are exact zeros before each forward pass, and stay zeros when they are quantized (weights are symmetric about 0) to the
+    nearest; GPTQ moves them, call apply() on the quantized net then.
     In each tensor the smallest magnitudes go.  regrow: what was masked keeps its dense value, which goes on being trained (its
     gradient is taken at 0), and may come back while masks move; else what is masked stays so.
     UserError: a sparsity outside [0, 1), steps that do not ascend, an unknown layer.
@@ -45,6 +45,7 @@ class Pruner:
         p.at = 0
         return p
 
+    @torch.no_grad()
     def step(self, done: int) -> None:
         """After `done` steps of the optimizer: new masks if they are due, and zeros where the masks say so."""
         if self.regrow:
@@ -53,6 +54,9 @@ class Pruner:
         due = self.end if done >= self.end else done - (done - self.begin) % self.every
         if self.begin <= due > self.at:
             self.update(due)
+        if self.regrow:
+            for n, m in self.layers.items():
+                m.weight.copy_(self.dense[n])
         self.apply()
 
     def update(self, step: int) -> None:
@@ -71,8 +75,6 @@ class Pruner:
     def apply(self) -> None:
         """Zeros where the masks say so."""
         for n, m in self.layers.items():
-            if self.regrow:
-                m.weight.copy_(self.dense[n])
             m.weight.mul_(self.masks[n])
 
     @property

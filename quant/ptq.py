@@ -77,7 +77,7 @@ def mend(q: QuantNet, calibration: Calibration, rounding: str, bias_correction: 
         if isinstance(site, Layer):
             x = site.read(e, env[q.args[site.name][0]])
             if rounding == "gptq":
-                compensate(site, x, next(real))
+                compensate(site, x, next(real), bias_correction)
             if bias_correction:
                 correct_bias(site, e, x, calibration.stats[site.name].mean)
 
@@ -116,14 +116,15 @@ def correct_bias(site: Layer, e: Forward, x: Value, wanted: torch.Tensor) -> Non
     site.bias += (wanted - had).float()
 
 
-def compensate(site: Layer, x: Value, real: torch.Tensor) -> None:
+def compensate(site: Layer, x: Value, real: torch.Tensor, apart: bool = True) -> None:
     """Weights to the codes that GPTQ finds for the layer's integer input, fitted to what the float net's input gave; group by
-    group.  With the means taken off: the bias takes care of them.
+    group.  apart: with the means taken off, as the bias will take care of them.
     """
     rows = site.weight.reshape(len(site.weight), -1)
     scale = site.realised(site.coding)[0].expand(len(rows))[:, None]
     attrs = site.attrs if site.axis == 0 else None
-    had, wanted = (centred(columns(site.weight, attrs, v)) for v in (x.data - site.coding.zero, real / site.coding.encoding.scale))
+    pairs = x.data - site.coding.zero, real / site.coding.encoding.scale
+    had, wanted = ((centred if apart else torch.clone)(columns(site.weight, attrs, v)) for v in pairs)
     per = len(rows) // len(had)
     codes = []
     for i, (h, w) in enumerate(zip(had, wanted)):

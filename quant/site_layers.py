@@ -25,7 +25,7 @@ class Weighted(Site):
         self.weight = nn.Parameter(step.weight.detach().clone())
         self.bias = nn.Parameter(torch.zeros(len(step.weight)) if step.bias is None else step.bias.detach().clone())
         scale = weight_scale(step.weight, fmt, how, per_channel)
-        if not step.weight.any():  # nothing but a bias: a scale that resolves it
+        if not step.weight.any() and not fmt.scale:  # nothing but a bias: a scale that resolves it
             scale = torch.full_like(scale, max(float(self.bias.detach().abs().max()), 1e-6) / ins[0].encoding.scale / 2 ** 14)
         self.log_scale = nn.Parameter(scale.log())
         self.damp = lsq_factor(step.weight[0].numel() if per_channel else step.weight.numel(), fmt)
@@ -35,7 +35,7 @@ class Weighted(Site):
     @property
     def scale(self) -> torch.Tensor:
         """(O,) or (1,) float64: the real value of one step of a weight."""
-        return Damped.apply(self.log_scale, self.damp).exp()
+        return torch.full_like(self.log_scale, self.fmt.scale) if self.fmt.scale else Damped.apply(self.log_scale, self.damp).exp()
 
     def folded(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Weight, bias and scale with the norm of training in them, if there is one."""
@@ -43,13 +43,15 @@ class Weighted(Site):
 
     def realised(self, x: Coding) -> tuple[torch.Tensor, np.ndarray, int]:
         """The scale (O,) or (1,) nearest to the folded one whose requant is dyadic, and that multiplier and shift: no error is left to
-        the multiplier, the weights are rounded to the grid that the integers really have.
+        the multiplier, the weights are rounded to the grid that the integers really have.  A fixed point format keeps its own grid.
         """
         scale = self.folded()[2]
         unit = x.scale.detach() / self.out.scale.detach()
         bound = self.weight[0].numel() * max(-self.fmt.lo, self.fmt.hi) * (x.fmt.hi - x.fmt.lo) + 2 ** BIAS_BITS
         mul, shift = dyadic((scale.detach() * unit).cpu().numpy(), bound)
         exact = torch.from_numpy(np.ldexp(mul.astype(np.float64), -shift)).to(scale.device) / unit
+        if self.fmt.scale and self.norm is None:
+            exact = scale
         return Exactly.apply(exact, scale), mul, shift
 
     def integers(self, x: Coding) -> tuple[torch.Tensor, torch.Tensor, tuple]:

@@ -7,11 +7,12 @@ import torch
 from hypothesis import given, settings, strategies as st
 from torch import nn
 
-from ir import UserError
-from quant import AdaptCourse, AdaptRules, FixedPoint, adapt, adapt_performance, calibrate, capture, in_fixed_point
+from ir import Plan, UserError
+from quant import AdaptCourse, AdaptRules, FixedPoint, adapt, adapt_performance, calibrate, capture, in_fixed_point, quantize, tune
 from quant.adapt_cost import work
 from quant.adapt_numbers import fixed, initialize, tnvs_, tnvs_deviation
 from quant.adapt_switch import LayerState, Strategy, divergence, gradient_diversity, pseudo_divergence, push_down, push_up
+from test_lowering import equal_everywhere
 
 SAMPLES = 20000
 
@@ -421,17 +422,31 @@ def test_initialize_is_seeded_and_bounded():
     assert float(one[5].bias.detach().abs().max()) <= 96 ** -0.5
 
 
-def test_quantize_carries_out_the_trained_weights_exactly():
-    from ir import FORMATS
-    from quant import quantize
-    from quant.observers import weight_scale
-    model, a = train(epochs=6)
+@pytest.mark.parametrize("most", [16, 9])
+def test_quantize_carries_out_the_trained_weights_exactly(most):
+    """Codes are the trained weights over the step of their word, the input's scale is its word's; and the graph says the same."""
+    model, a = train(epochs=6, course=dict(most=most))
     x = task()[0]
     net = capture(model, x[:2])
-    plan = a.plan(net)
-    if float(weight_scale(torch.ones(1, 1), FORMATS["fx8.4"])) != 2.0 ** -4:
-        pytest.skip("fixed point formats have no scale of their own yet")
-    q = quantize(net, plan, calibrate(net, x), bias_correction=False)
+    q = quantize(net, a.plan(net), calibrate(net, x), bias_correction=False)
     g = q.lower()
-    for name, (word, _) in a.words.items():
+    for name, (word, acts) in a.words.items():
         assert (g.nodes[name].op.weight == (model.get_submodule(name).weight.detach().double() / word.step).numpy()).all()
+        assert q.layers[name].coding.encoding.scale == acts.step and q.layers[name].coding.fmt.name == str(acts)
+    equal_everywhere(q, x[:16])
+    with torch.no_grad(), in_fixed_point(model, a.trained):
+        assert float((model(x).argmax(1) == q(x).argmax(1)).float().mean()) > 0.9
+
+
+def test_fixed_point_formats_keep_their_scale_whatever_the_range():
+    model = small()
+    x = task()[0]
+    net = capture(model, x[:2])
+    with torch.no_grad():
+        net.steps["0"].weight.zero_()
+    q = quantize(net, Plan.uniform(net.layers, "fx8.5/fx9.3"), calibrate(net, x * 100))
+    assert all(torch.equal(s.realised(s.coding)[0], torch.full_like(s.scale, 2.0 ** -5)) for s in q.layers.values())
+    assert all(s.coding.encoding.scale == 0.125 for s in q.layers.values())
+    tune(q, x * 100, task()[1], epochs=1, lr=1e-3, mode="lsq")  # weights are trained, scales are not
+    assert all(s.coding.encoding.scale == 0.125 and (s.scale == 2.0 ** -5).all() for s in q.layers.values())
+    equal_everywhere(q, x * 100)

@@ -113,7 +113,7 @@ def test_zeros_stay_zeros_through_quantization_training_and_lowering(pruned):
     keep = Pruner.keeping(q)
     assert {n: v for n, v in keep.masks.items()}.keys() == p.masks.keys()
     assert all(torch.equal(keep.masks[n], p.masks[n]) for n in p.masks)
-    tune(q, x, y, epochs=2, lr=2e-3, batch=16, progress=lambda done, total, loss: keep.step(done))
+    tune(q, x, y, epochs=2, lr=2e-3, batch=16, after_step=[keep])
     g = q.lower()
     for n, mask in p.masks.items():
         assert (g.nodes[n].op.weight[~mask.numpy()] == 0).all() and q.layers[n].weight[mask].any()
@@ -149,11 +149,30 @@ def test_a_quantized_net_is_pruned_while_it_is_tuned():
     net = capture(model, x[:2])
     q = quantize(net, Plan.uniform(net.layers, "int8/uint8"), calibrate(net, x))
     p = Pruner(q, 0.6, end=18, every=3)
-    tune(q, x, y, epochs=3, lr=2e-3, batch=16, progress=lambda done, total, loss: p.step(done))
+    tune(q, x, y, epochs=3, lr=2e-3, batch=16, after_step=[p])
     assert p.at == 18
     for n, s in sparsity(q).items():
         assert abs(s - 0.6) <= 0.5 / q.layers[n].weight.numel() + 1e-9
     assert accuracy(q, x, y) > 0.8
+
+
+@pytest.mark.parametrize("regrow", [False, True])
+def test_a_stopped_training_goes_on_with_its_masks(regrow, tmp_path):
+    model, (x, y) = module(), task(64)
+    net = capture(model, x[:2])
+    start = quantize(net, Plan.uniform(net.layers, "int8/uint8"), calibrate(net, x), bias_correction=False)
+
+    def run(q, **options):
+        tune(q, x, y, epochs=3, lr=2e-3, batch=16, after_step=[Pruner(q, 0.7, end=9, every=2, regrow=regrow)], **options)
+        return torch.cat([p.detach().double().flatten() for p in q.parameters()])
+
+    def stop(done, total, loss):
+        if done == 7:
+            raise KeyboardInterrupt
+    straight = run(copy.deepcopy(start))
+    with pytest.raises(KeyboardInterrupt):
+        run(copy.deepcopy(start), progress=stop, checkpoint=tmp_path / "t.pt")
+    assert torch.equal(run(copy.deepcopy(start), checkpoint=tmp_path / "t.pt"), straight)
 
 
 def test_masks_are_taken_up_again():

@@ -6,6 +6,7 @@ import torch
 from ir import FORMATS, Plan, UserError
 from quant import calibrate, quantize
 from quant.emit import PRODUCT_BITS, dyadic
+from ir.ops import requant
 from quant.gptq import gptq, refit, second_moment, spread
 from quant_nets import NETS, Maker, images
 from test_lowering import equal_everywhere
@@ -104,7 +105,7 @@ def test_gptq_block_size_changes_nothing():
     assert (a == b).all()
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_gptq_halves_the_output_error_on_correlated_inputs(bits):
     """The mean over seeds: on a single one plain rounding may win (papers: ratio about 0.2)."""
     fmt, ratios = FORMATS[f"int{bits}"], []
@@ -123,6 +124,53 @@ def test_gptq_takes_dead_and_singular_inputs():
     x[2] = 0
     codes = gptq(torch.randn(4, 6), torch.full((4, 1), 0.2), FORMATS["int4"], spread(second_moment(x)))
     assert codes.isfinite().all() and (codes[:, 2] == 0).all()
+
+
+def test_gptq_says_what_no_damping_mends():
+    h = torch.eye(5)
+    h[1, 1] = -100.0
+    with pytest.raises(UserError, match=r"^GPTQ: the second moment of a layer's 5 inputs is not positive definite, even with 10 times its mean"):
+        spread(h)
+    h[1, 1] = float("nan")
+    with pytest.raises(UserError, match=r"^GPTQ: the second moment of a layer's inputs holds NaN or infinity; check the calibration data"):
+        spread(h)
+
+
+def test_gptq_keeps_a_constant_input_whatever_happens_to_the_bias():
+    """An input that never changes has no second moment about its mean, yet the output needs it."""
+    m = Maker(6)
+    m.linear("fc", "x", 8)
+    net = m.net()
+    x = images(net, 64)
+    x[:, 2] = 2.0
+    for correction in (True, False):
+        q = uniform(net, "int8/uint8", x, rounding="gptq", bias_correction=correction)
+        assert damage(net, q, x) < 1e-3
+        equal_everywhere(q, x)
+
+
+def test_dyadic_requants_are_those_of_their_scale():
+    """1e4 accumulators: none differs from the float rescale by the scale that the integers have, none by more than a step from
+    the one that was asked for (HAWQ-V3, Yao et al. 2021, section 3).
+    """
+    rng = np.random.default_rng(0)
+    acc = rng.integers(-2 ** 20, 2 ** 20, 10_000)
+    for ratio in 10.0 ** rng.uniform(-5, -3.7, 20):
+        mul, shift = dyadic(np.array([ratio]), 2 ** 20)
+        had = requant(acc, mul, shift, 0, -2 ** 15, 2 ** 15 - 1)
+        assert (had == np.floor(acc * (mul[0] / 2.0 ** shift) + 0.5)).all()
+        assert np.abs(had - np.rint(acc * ratio)).max() <= 1
+
+
+def test_analytic_bias_correction_takes_out_what_weights_do():
+    """The mean error of each output, with 8-bit activations and coarse weights."""
+    net = NETS["residual"]()
+    x = images(net, 64) + 0.5
+    shift = lambda q: float((q(x) - net(x)).mean(0).abs().max().detach())
+    none, analytic, empirical = (shift(uniform(net, "int3/uint8", x, bias_correction=how)) for how in (False, "analytic", "empirical"))
+    assert empirical < analytic < none / 2
+    with pytest.raises(UserError, match=r"^unknown bias correction 'some' \(known: empirical, analytic, or none with False\)$"):
+        uniform(net, "int3/uint8", x, bias_correction="some")
 
 
 def test_refit_undoes_what_a_linear_map_did_to_the_inputs():
