@@ -29,6 +29,9 @@ class Limit:
 
     def check(self, layer: str, weights: NumberFormat, inputs: NumberFormat, zero: int) -> None:
         """UserError: not even one smallest weight of `layer` fits beside a bias."""
+        if float(weights.nearest(0.0)) != 0:
+            raise UserError(f"layer {layer!r}: {weights} weights have no 0, so they cannot be fitted into an accumulator of {self.bits} bits; "
+                            "choose ternary")
         step = min(abs(g) for g in (weights.grid if not isinstance(weights.grid, range) else (1,)) if g)
         reach = step * max(inputs.hi - zero, zero - inputs.lo)
         if self.top // 2 < reach:

@@ -14,16 +14,16 @@ STRETCHES = [2.0 ** (k / 4) for k in range(33)]  # of a weight scale, tried wher
 
 
 def prepare(q: QuantNet, mode: str | dict) -> list[torch.nn.Parameter]:
-    """Put q into a mode; returns the scales, zero points and clipping levels that it trains."""
+    """Put q into a mode; returns the scales, zero points and clipping levels that it trains (none that a format fixes)."""
     trained = []
     for site in q.sites:
-        if isinstance(site, Weighted) and mode_of(q, site.name, mode) in ("lsq", "lsq+"):
+        if isinstance(site, Weighted) and not site.fmt.scale and mode_of(q, site.name, mode) in ("lsq", "lsq+"):
             trained.append(site.log_scale)
     for coding, m in codings(q, mode).items():
         coding.pact = m == "pact"
-        if m == "lsq+" and coding.zero > coding.fmt.lo:
+        if m == "lsq+" and not coding.fmt.signed and coding.zero > 0:
             coding.free()
-        if m != "ste" and coding.log_scale.requires_grad:
+        if m != "ste" and coding.log_scale.requires_grad and not coding.fmt.scale:
             trained += [coding.log_scale] + ([coding.offset] if m == "lsq+" and coding.offset is not None else [])
     return trained
 
@@ -67,6 +67,9 @@ def restrict(q: QuantNet, recipe: Recipe) -> None:
         for n in names:
             limit, site = Limit(width, recipe.centred), weighted[n]
             if site.limit != limit:
+                if n in q.plan.options and q.plan[n].granularity.startswith("g"):
+                    raise UserError(f"layer {n!r}: the accumulator of {q.plan[n]} has no limit of bits, its weights have a scale for each group; "
+                                    "use a scale for each channel")
                 x = site.coding if isinstance(site, Layer) else site.ins[0]
                 limit.check(n, site.fmt, x.fmt, x.zero)
                 site.limit = limit
