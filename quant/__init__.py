@@ -19,6 +19,7 @@ from .model import QuantNet
 from .oneshot import OneShot
 from .net import Net, Step, geometry
 from .onnx_import import load_onnx
+from .onnx_quantized import is_quantized, load_quantized
 from .observers import OBSERVERS, Calibration, calibrate
 from .prune import Pruner, cubic, prune, sparsity
 from .ptq import quantize, reconstruct
