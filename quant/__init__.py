@@ -23,6 +23,7 @@ from .onnx_quantized import is_quantized, load_quantized
 from .observers import OBSERVERS, Calibration, calibrate
 from .prune import Pruner, cubic, prune, sparsity
 from .ptq import quantize, reconstruct
+from .ranges import fit_ranges
 from .reconstruct import Settings as Reconstruction
 from .qat import tune
 from .simulate import Simulation

@@ -1,6 +1,4 @@
 """Quantization after training: ranges from a calibration, weights to their grids, biases put right."""
-from collections.abc import Iterator
-
 import torch
 
 from ir import Plan, UserError
@@ -8,19 +6,21 @@ from .blocks import blocks, float_values
 from .emit import Forward, Value
 from .gptq import DAMP, REFIT_RIDGE, gptq, refit, second_moment, spread
 from .model import QuantNet
-from .net import Net, compute, constant
+from .net import Net
 from .observers import Calibration
+from .ranges import fit_ranges
 from .reconstruct import Fitted, Seen, Settings, fit, importance
 from .rounding import codes_of, grid_scale
 from .site_layers import Layer
-from .vectors import centred, columns, thinness
+from .vectors import centred, columns, inputs, thinness
 
+ACT_RANGES = ("observer", "output")
 ROUNDINGS = ("nearest", "gptq", "adaround", "brecq", "qdrop")
 PRESETS = {"adaround": Settings(), "brecq": Settings(), "qdrop": Settings(drop_prob=0.5, act_iterations=250)}
 
 
 def quantize(net: Net, plan: Plan, calibration: Calibration, rounding: str = "nearest", bias_correction: bool | str = True,
-             weight_range: str = "mse", settings: Settings | None = None) -> QuantNet:
+             weight_range: str = "mse", settings: Settings | None = None, act_range: str = "observer") -> QuantNet:
     """The net in the formats of the plan.
 
     rounding: "nearest"; "gptq" (error-compensating, with quantized inputs; quant/gptq.py); learned choices (quant/reconstruct.py):
@@ -28,13 +28,19 @@ def quantize(net: Net, plan: Plan, calibration: Calibration, rounding: str = "ne
     their scales learned; `settings` says how.  bias_correction: each layer's bias takes up the mean error of its outputs on
     calibration images, layer after layer (True or "empirical"; Nagel et al. 2019, arXiv 1906.04721, section 4.2), or what the
     rounding of its weights does to the mean of its float inputs ("analytic").  weight_range: "mse" or "minmax".
+    act_range: ranges of activations as the calibration's "observer" chose them, or scaled by what is best for the "output" of the
+    layers that read them (quant/ranges.py).
     UserError: a plan that does not fit, an unknown word.
     """
     if rounding not in ROUNDINGS:
         raise UserError(f"unknown rounding {rounding!r} (known: {', '.join(ROUNDINGS)})")
     if bias_correction not in (True, False, "empirical", "analytic"):
         raise UserError(f"unknown bias correction {bias_correction!r} (known: empirical, analytic, or none with False)")
+    if act_range not in ACT_RANGES:
+        raise UserError(f"unknown range of activations {act_range!r} (known: {', '.join(ACT_RANGES)})")
     q = QuantNet(net, plan, calibration, weight_range)
+    if act_range == "output":
+        fit_ranges(q, calibration)
     if rounding in PRESETS:
         reconstruct(q, calibration, joined=rounding != "adaround", settings=settings or PRESETS[rounding])
     if rounding == "gptq" or bias_correction in (True, "empirical"):
@@ -80,20 +86,6 @@ def mend(q: QuantNet, calibration: Calibration, rounding: str, bias_correction: 
                 compensate(site, x, next(real), bias_correction)
             if bias_correction:
                 correct_bias(site, e, x, calibration.stats[site.name].mean)
-
-
-def inputs(net: Net, x: torch.Tensor) -> Iterator[torch.Tensor]:
-    """What each layer of the float net reads, layer after layer; values are let go after their last reader."""
-    last = {a: s.name for s in net.steps.values() for a in s.args}
-    env = {net.input.name: x}
-    for s in net.steps.values():
-        if s.name in net.layers:
-            yield env[s.args[0]]
-        if s.kind != "input":
-            env[s.name] = compute(s, *[env[a] for a in s.args]) if s.args else constant(s, len(x))
-        for a in s.args:
-            if last[a] == s.name:
-                env.pop(a, None)
 
 
 @torch.no_grad()

@@ -12,9 +12,9 @@ from .layout import check_option
 from .lrp import layer_scores
 from .net import Net, Step, compute, constant
 from .observers import Calibration, checked, weight_scale
-from .ptq import ROUNDINGS, inputs
+from .ptq import ROUNDINGS
 from .sketch import rows, samples_that_fit
-from .vectors import centred, columns, thinness
+from .vectors import centred, columns, inputs, thinness
 
 IMAGES = 128  # probe images, if none are given
 CURVED = 64   # of them at most, that curvature is taken on: it keeps a number for each of a layer's inputs
