@@ -90,16 +90,12 @@ def size_report(model: Graph | Net, plan: Plan | None = None, files: Path | str 
 
 def graph_rows(g: Graph, plan: Plan | None = None) -> list[Row]:
     """Weights and metadata of an integer graph."""
-    stores: dict[str, list[int]] = {}
-    index, codebooks, biases, requants, tables, others, zeros = 0, 0, 0, 0, 0, 0, 2 * len(g.encodings)
+    layers, biases, requants, tables, others, zeros = [], 0, 0, 0, 0, 2 * len(g.encodings)
     for n in g.nodes.values():
         field = WEIGHTS.get(type(n.op))
         if field:
-            codes = constants(n.op)[field]
-            option = plan.options.get(n.name) if plan else None
-            how, held, mask, book = cheapest(codes, option.weight_format.bits if option else width(codes))
-            stores.setdefault(how, []).append(held)
-            index, codebooks = index + mask, codebooks + book
+            codes, option = constants(n.op)[field], plan.options.get(n.name) if plan else None
+            layers.append((codes, option.weight_format.bits if option else width(codes)))
             zeros += isinstance(n.op, Conv)  # the code that stands outside
         for k, v in constants(n.op).items():
             count = packed(v.size, width(v))
@@ -112,7 +108,7 @@ def graph_rows(g: Graph, plan: Plan | None = None) -> list[Row]:
                 tables += count
             elif k != field:
                 others += count
-    rows = [Row("weights", f"{how}, {len(b)} layer{'s' * (len(b) > 1)}", sum(b), ABOUT[how]) for how, b in sorted(stores.items())]
+    rows, index, codebooks = stored(layers)
     meta = [("bitmasks", index, "which weights are not 0"), ("codebooks", codebooks, "codes of the clusters"),
             ("biases", biases, "at the bits of each layer's largest"), ("requant multipliers and shifts", requants, "scales of layers and channels"),
             ("zero points and bounds", zeros, "of requants, paddings, input and output"),
@@ -120,17 +116,29 @@ def graph_rows(g: Graph, plan: Plan | None = None) -> list[Row]:
     return rows + [Row("metadata", what, count, about) for what, count, about in meta if count]
 
 
-ABOUT = {"dense": "each code at the bits of its format", "bitmask-sparse": "codes of the nonzero weights",
-         "codebook": "indices into the layer's few codes"}
+ABOUT = {"dense": "each weight at the bits of its format", "bitmask-sparse": "the nonzero weights",
+         "codebook": "indices into the layer's few values"}
 
 
 def net_rows(net: Net) -> list[Row]:
-    """Weights and biases of a float net, as float32."""
+    """Weights and biases of a float net, as float32; pruned and clustered layers in the stores that they allow."""
     layers = [s for s in net.steps.values() if s.weight is not None and s.kind in ("conv", "linear", "embedding")]
-    weights = sum(s.weight.numel() for s in layers)
-    rest = sum(t.numel() for s in net.steps.values() for t in (s.weight, s.bias) if t is not None) - weights
-    return [Row("weights", f"float32, {len(layers)} layer{'s' * (len(layers) > 1)}", weights * FLOAT_BYTES, "4 bytes each"),
-            Row("metadata", "biases and norms", rest * FLOAT_BYTES, "float32")]
+    stores, index, codebooks = stored([(s.weight.detach().cpu().numpy(), 8 * FLOAT_BYTES) for s in layers])
+    rest = sum(t.numel() for s in net.steps.values() for t in (s.weight, s.bias) if t is not None) - sum(s.weight.numel() for s in layers)
+    meta = [("bitmasks", index, "which weights are not 0"), ("codebooks", codebooks, "values of the clusters"),
+            ("biases and norms", rest * FLOAT_BYTES, "float32")]
+    return stores + [Row("metadata", *m) for m in meta if m[1]]
+
+
+def stored(layers: list[tuple[np.ndarray, int]]) -> tuple[list[Row], int, int]:
+    """Rows of the weights (codes, bits of a code) in the smallest store of each, bytes of bitmasks, bytes of codebooks."""
+    found: dict[str, list[int]] = {}
+    index = codebooks = 0
+    for codes, bits in layers:
+        how, held, mask, book = cheapest(codes, bits)
+        found.setdefault(how, []).append(held)
+        index, codebooks = index + mask, codebooks + book
+    return [Row("weights", f"{k}, {len(b)} layer{'s' * (len(b) > 1)}", sum(b), ABOUT[k]) for k, b in sorted(found.items())], index, codebooks
 
 
 def cheapest(codes: np.ndarray, bits: int) -> tuple[str, int, int, int]:

@@ -3,6 +3,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 
 from ir import Conv, Dense, Encoding, Graph, Input, Ints, Lut, Plan, Requant, Reshape, UserError
 from ir.store import save_graph
@@ -107,8 +108,19 @@ def test_a_float_net_and_its_integers_side_by_side():
     assert 1 < small.ratios(full)["packed"] < 4
 
 
+def test_pruned_and_clustered_float_layers():
+    net = NETS["residual"]()
+    w, v = net.steps["conv2"].weight, net.steps["conv1"].weight  # 576 and 216 weights
+    w[torch.arange(8) > 0] = 0
+    v.copy_(v.sign())
+    s = size_report(net)
+    assert rows(s, "weights") == {"bitmask-sparse, 1 layer": 4 * 72, "codebook, 1 layer": 216 // 8,
+                                  "dense, 3 layers": 4 * sum(net.steps[n].weight.numel() for n in ("depthwise", "grouped", "head.fc"))}
+    assert rows(s, "metadata")["bitmasks"] == 72 and rows(s, "metadata")["codebooks"] == 8
+
+
 def test_the_text_has_every_line_and_ratios_of_like_lines_only():
-    a = Size("float", [Row("weights", "float32, 1 layer", 4000, "4 bytes each"), Row("metadata", "biases and norms", 100)])
+    a = Size("float", [Row("weights", "float32, 1 layer", 4000, "each weight at the bits of its format"), Row("metadata", "biases and norms", 100)])
     b = Size("int", [Row("weights", "dense, 1 layer", 1000), Row("metadata", "biases", 50), Row("container", "graph.json", 9000),
                      Row("compressed", "zip of 1 file", 800)])
     assert b.text(a) == """| int | bytes | | float / this |
@@ -123,7 +135,7 @@ def test_the_text_has_every_line_and_ratios_of_like_lines_only():
 | compressed: zip of 1 file | 800 |  | |
 | **compressed** | 800 |  | |
 """
-    assert a.text().splitlines()[2] == "| weights: float32, 1 layer | 4,000 | 4 bytes each |"
+    assert a.text().splitlines()[2] == "| weights: float32, 1 layer | 4,000 | each weight at the bits of its format |"
     assert sum(r.bytes for r in b.rows) == b.packed + b.of("container") + b.of("compressed")
 
 

@@ -1,0 +1,176 @@
+"""Training in fixed point (AdaPT) against float32 and int8; pruning and clustering with quantization.
+
+    QSEARCH_DATA=... python -m benchmarks.adapt [--epochs 6] [--seeds 2] [--only adapt shrink]
+
+adapt: a network of the AlexNet kind on MNIST (20000 training and 1500 test images), trained from scratch; every row has the same
+epochs, batches and seeds.  The rows of one optimizer (SGD on gradients of norm 1, as AdaPT has it) differ in number formats alone;
+float32 and int8 by Adam are what a user would otherwise do.  Accuracies are those of the integer graph where there is one, paired with
+float32 by Adam on the same images.  Speed-ups are modelled (bit-weighted multiplications), sizes are counted.
+shrink: ResNet-20 with its pretrained weights, pruned or clustered on the 4000 CIFAR images there are, then quantized.
+"""
+import argparse
+import copy
+import time
+
+import numpy as np
+import torch
+from torch import nn
+
+import quant
+from benchmarks.real_data import CIFAR_MEAN, CIFAR_STD, root
+from benchmarks.resnet20 import resnet20
+from ir import Plan
+from quant.weights import fit
+
+BATCH, LR, NEVER = 64, 0.1, (10 ** 9, 10 ** 9)
+COURSE = dict(batch=BATCH, accumulate=1, lr=LR, schedule="cosine", l1=1e-5)
+RULES = {  # the loop of AdaPT with words that stand still, and with words that are switched
+    "<32,20> throughout": dict(start=(32, 20), lookback=NEVER), "<8,4> throughout": dict(lookback=NEVER),
+    "AdaPT, paper": dict(buffer=8), "AdaPT, code": dict(mode="code", buffer=8)}
+
+
+def net() -> nn.Module:
+    """Two strided convolutions and two dense layers, no batch norm: 52,000 weights."""
+    return nn.Sequential(nn.Conv2d(1, 8, 5, 2, 2), nn.ReLU(), nn.Conv2d(8, 16, 5, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(784, 64), nn.ReLU(),
+                         nn.Linear(64, 10))
+
+
+def mnist() -> tuple[torch.Tensor, ...]:
+    with np.load(root() / "mnist" / "mnist.npz") as z:
+        x, y, tx, ty = (z[k] for k in ("train_x", "train_y", "test_x", "test_y"))
+    return (*(torch.from_numpy(v).float()[:, None] / 255 for v in (x, tx)), *(torch.from_numpy(v.astype(np.int64)) for v in (y, ty)))
+
+
+def cifar() -> tuple[torch.Tensor, ...]:
+    with np.load(root() / "cifar10" / "exact.npz") as z:
+        x, y, tx, ty = (z[k] for k in ("train_x", "train_y", "test_x", "test_y"))
+    def nchw(v): return torch.from_numpy(((v.astype(np.float32) / 255 - CIFAR_MEAN) / CIFAR_STD).transpose(0, 3, 1, 2).copy())
+    return nchw(x), nchw(tx), *(torch.from_numpy(v.astype(np.int64)) for v in (y, ty))
+
+
+@torch.no_grad()
+def right(model, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
+    """1 for each image that is classified rightly."""
+    return torch.cat([(model(a).argmax(1) == b).double() for a, b in zip(x.split(250), y.split(250))]).numpy()
+
+
+def versus(hits: list[np.ndarray], base: list[np.ndarray]) -> str:
+    """Mean over seeds of the accuracy, and of its difference on the same images, with the standard error over images."""
+    d = np.mean([a - b for a, b in zip(hits, base)], 0)
+    return f"{100 * np.mean(hits):.2f} % | {100 * d.mean():+.2f} +- {100 * d.std(ddof=1) / len(d) ** 0.5:.2f}"
+
+
+def size_of(q: quant.QuantNet) -> quant.Size: return quant.size_report(q.lower(), q.plan)
+
+
+def training(epochs: int, seeds: int) -> None:
+    x, tx, y, ty = mnist()
+    hits: dict[str, list] = {}
+    facts: dict[str, list] = {}
+    for seed in range(seeds):
+        for name, run in ROWS.items():
+            start = time.process_time()
+            model, about = run(seed, epochs, x, y)
+            hits.setdefault(name, []).append(right(model, tx, ty))
+            facts.setdefault(name, []).append((time.process_time() - start, *about))
+            print(f"<!-- seed {seed}: {name}: {100 * hits[name][-1].mean():.2f} % {about} -->", flush=True)
+    print("| training | top-1 | - float32, points | modelled training speed-up | modelled inference speed-up | modelled size | density | "
+          "weights + metadata, bytes | s |\n|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    for name in ROWS:
+        seconds, packed, *modelled = (np.mean(v) for v in zip(*facts[name]))
+        cells = [f"{v:.2f}" for v in modelled] or [""] * 4
+        print(f"| {name} | {versus(hits[name], hits['float32, Adam'])} | {' | '.join(cells)} | {packed:,.0f} | {seconds:.0f} |")
+
+
+def float_adam(seed, epochs, x, y):
+    model = fresh(seed)
+    fit(model, x, y, epochs, 1e-3, BATCH, seed)
+    return model, [quant.size_report(quant.capture(model, x[:2])).packed]
+
+
+def int8_after(seed, epochs, x, y):
+    captured = quant.capture(float_adam(seed, epochs, x, y)[0], x[:2])
+    q = quant.quantize(captured, Plan.uniform(captured.layers, "int8/uint8"), quant.calibrate(captured, x[:512]))
+    return q, [size_of(q).packed]
+
+
+def int8_tuned(seed, epochs, x, y):
+    captured = quant.capture(fresh(seed), x[:2])
+    q = quant.quantize(captured, Plan.uniform(captured.layers, "int8/uint8"), quant.calibrate(captured, x[:512]))
+    quant.tune(q, x, y, epochs=epochs, lr=1e-3, batch=BATCH, seed=seed)
+    return q, [size_of(q).packed]
+
+
+def fixed(name: str):
+    def run(seed, epochs, x, y):
+        rules, course = quant.AdaptRules(**RULES[name]), quant.AdaptCourse(epochs=epochs, **COURSE)
+        model = fresh(seed)
+        a = quant.adapt(model, x, y, rules, course, seed)
+        print(f"<!-- {name}: {', '.join(f'{k} {v}' for k, v in a.trained.items())}; handed back {[str(w) for w, _ in a.words.values()]} -->")
+        captured = quant.capture(model, x[:2])
+        q = quant.quantize(captured, a.plan(captured), quant.calibrate(captured, x[:512]), bias_correction=False)
+        p = quant.adapt_performance(model, x[:1], a, course, rules.mode)
+        return q, [size_of(q).packed, p.training_speedup, p.inference_speedup, p.size_ratio, p.density]
+    return run
+
+
+def fresh(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return net()
+
+
+ROWS = {"float32, Adam": float_adam, "int8 after float32": int8_after, "int8 in the loop, Adam": int8_tuned, **{n: fixed(n) for n in RULES}}
+
+
+def shrinking(epochs: int) -> None:
+    x, tx, y, ty = cifar()
+    full = resnet20()
+    captured = quant.capture(full, x[:2])
+    base, whole = [right(captured, tx, ty)], quant.size_report(captured)
+    print(f"| ResNet-20 | top-1 | - float32, points | weights | metadata | weights + metadata | float32 / this | graph files | zip |\n{'|---' * 9}|")
+
+    def row(name, model, size):
+        files = [f"{size.of(g):,}" if size.of(g) is not None else "" for g in ("container", "compressed")]
+        print(f"| {name} | {versus([right(model, tx, ty)], base)} | {size.of('weights'):,} | {size.of('metadata'):,} | {size.packed:,} | "
+              f"{size.ratios(whole)['packed']:.2f} | {' | '.join(files)} |", flush=True)
+
+    def integers(float_net, option):
+        return quant.quantize(float_net, Plan.uniform(float_net.layers, option), quant.calibrate(float_net, x[:256]))
+
+    row("float32", captured, whole)
+    for option in ("int8/uint8", "int4/uint8"):
+        q = integers(captured, option)
+        row(option, q, size_of(q))
+    for share in (0.5, 0.8):
+        model = copy.deepcopy(full)
+        quant.prune(model, x, y, share, epochs, 1e-3, BATCH)
+        thin = quant.capture(model, x[:2])
+        row(f"pruned {share:.0%}, float32", thin, quant.size_report(thin))
+        for option in ("int8/uint8", "int4/uint8"):
+            q = integers(thin, option)
+            row(f"pruned {share:.0%}, {option}", q, size_of(q))
+    for k in (16, 8):
+        q = integers(captured, "int8t/uint8")
+        clusters = quant.Clusters(q, k)
+        quant.tune(q, x[:1000], y[:1000], epochs=1, lr=3e-4, batch=BATCH, mode="ste")
+        clusters.strip()
+        row(f"{k} clusters a layer, int8t/uint8", q, size_of(q))
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--epochs", type=int, default=6)
+    p.add_argument("--seeds", type=int, default=2)
+    p.add_argument("--only", nargs="*", default=["adapt", "shrink"], choices=["adapt", "shrink"])
+    args = p.parse_args()
+    torch.set_num_threads(1)
+    start = time.process_time()
+    if "adapt" in args.only:
+        training(args.epochs, args.seeds)
+    if "shrink" in args.only:
+        shrinking(2)
+    print(f"\n{time.process_time() - start:.0f} processor seconds, one thread")
+
+
+if __name__ == "__main__":
+    main()
