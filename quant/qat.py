@@ -86,11 +86,11 @@ class Run:
         barrier()
         self.model = student
         if world()[1] > 1:
-            self.model = DistributedDataParallel(student, broadcast_buffers=False, find_unused_parameters=True)
+            self.model = DistributedDataParallel(student, forward_sync_buffers=False, find_unused_parameters=True)
 
     def step(self, images: torch.Tensor, labels: torch.Tensor | None, done: int) -> float:
         """One optimizer step on a batch, of which this process takes its share; returns the loss of the whole batch."""
-        own, weight = share(torch.arange(len(images)))
+        count, (own, weight) = len(images), share(torch.arange(len(images)))
         images, labels = images[own], None if labels is None else labels[own]
         for norm in norming.norms(self.q):
             norm.frozen = done >= self.recipe.freeze * self.steps
@@ -112,7 +112,7 @@ class Run:
             self.average.follow()
         self.watch(images, value, size, done)
         self.at.step += 1
-        self.at.total += value * len(own) if world()[1] == 1 else value * int(all_sum(torch.tensor(len(own))))
+        self.at.total += value * count
         if self.recipe.every and (done + 1) % self.recipe.every == 0:
             self.save()
         return value
