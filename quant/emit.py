@@ -22,6 +22,7 @@ PRODUCT_BITS = 53   # accumulator * multiplier stays exact in float64
 ULP = 2.0 ** -22    # relative distance of neighbours in float32
 ROUNDS = (Lut, Div, Sqrt, Recur)  # beside Requant, the ops whose gradient is that of their unrounded twin
 ADD_BITS = 12       # of the larger arm's multiplier on the way to a common scale
+MORE_ADD_BITS = 18  # if an arm has more than 8 bits: the smaller arm's multiplier must not be coarse against them
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,10 @@ class Emitter:
         z = int(zero)
         if mul == 1 and z == 0 and not torch.is_tensor(zero):
             return x
-        op = Requant([mul], 0, -mul * z, mul * (x.type.lo - z), mul * (x.type.hi - z))
+        lo, hi = sorted(mul * (v - z) for v in (x.type.lo, x.type.hi))
         live = {"zero": -mul * zero} if torch.is_tensor(zero) else {}
-        return self.op(name, op, x, live=live | {"ratio": torch.tensor(float(mul)) if ratio is None else ratio})
+        live |= {"ratio": torch.tensor(float(mul)) if ratio is None else ratio}
+        return self.op(name, Requant([mul], 0, -mul * z, lo, hi), x, live=live)
 
     def recode(self, name: str, x: Value, old: Coding, new: Coding) -> Value:
         """The same reals under another encoding."""
@@ -70,7 +72,8 @@ class Emitter:
         if codes[0] is codes[1]:
             arms, fine = [self.shifted(f"{name}.{s}", v, c.origin) for s, v, c in zip("ab", (a, b), codes)], codes[0].scale
         else:
-            fine = max(c.scale.detach() for c in codes) / 2 ** (ADD_BITS - 1)
+            bits = ADD_BITS if max(c.fmt.bits for c in codes) <= 8 else MORE_ADD_BITS
+            fine = max(c.scale.detach() for c in codes) / 2 ** (bits - 1)
             arms = [self.shifted(f"{name}.{s}", v, c.origin, max(1, round(float(c.scale.detach() / fine))), c.scale / fine)
                     for s, v, c in zip("ab", (a, b), codes)]
         return self.op(name, Add(), *arms), fine
@@ -152,12 +155,12 @@ def recurrence(factor: float, lo: int, hi: int, f: torch.Tensor, c: torch.Tensor
 
 
 def dyadic(ratio: np.ndarray, bound: int) -> tuple[np.ndarray, int]:
-    """ratio (K,) ~= mul / 2**shift: one shift for all, the largest mul of MUL_BITS bits, every mul >= 1.
+    """ratio (K,) ~= mul / 2**shift: one shift for all, the largest mul of MUL_BITS bits, no mul 0.
 
     More bits (up to MORE_MUL_BITS) if the smallest multiplier would be coarse, fewer if |x| <= bound could take a product
     beyond PRODUCT_BITS.  Jacob et al. 2018, section 2.2; HAWQ-V3 (Yao et al. 2021), section 3.
     """
-    ratio = np.maximum(np.asarray(ratio, np.float64), 2.0 ** -200)
+    sign, ratio = np.where(np.asarray(ratio) < 0, -1, 1), np.maximum(np.abs(np.asarray(ratio, np.float64)), 2.0 ** -200)
     top = math.floor(math.log2(ratio.max()))
     bits = MUL_BITS
     while bits < MORE_MUL_BITS and ratio.min() < FINE * 2.0 ** (top - bits + 1):
@@ -165,4 +168,4 @@ def dyadic(ratio: np.ndarray, bound: int) -> tuple[np.ndarray, int]:
     bits = max(2, min(bits, PRODUCT_BITS - 1 - max(bound, 1).bit_length()))
     shift = min(max(bits - 1 - top, 0), PRODUCT_BITS - 2)
     mul = np.rint(np.ldexp(ratio, shift)).clip(1, 2.0 ** (PRODUCT_BITS - 1 - max(bound, 1).bit_length()) - 1)
-    return mul.astype(np.int64), shift
+    return sign * mul.astype(np.int64), shift

@@ -1,4 +1,5 @@
 """Which steps become one site, which tensors share an encoding, and in which format each tensor travels."""
+from collections import Counter
 from dataclasses import dataclass, field
 
 from ir import FORMATS, Encoding, NumberFormat, Option, Plan, UserError
@@ -6,16 +7,19 @@ from .encode import activation_format
 from .net import SPIKES, Net, Step
 from .sites import bounds, intersect
 
-FUSES = {"conv", "linear", "add", "mul", "matmul", "scale", "avgpool", "function"}  # take over a following relu or clip
+FUSES = {"conv", "linear", "add", "mul", "matmul", "scale", "avgpool", "function", "layernorm", "rmsnorm"}  # take over a following relu or clip
+LAYERS = {"conv", "linear"}
 KEEPS = {"maxpool", "reshape", "transpose", "slice", "pad", "relu", "clip"}          # the result has the argument's encoding
 SUMS = FUSES - {"function"}                                 # take over a following neuron: one rounding for both
-FLOAT_KINDS = {"softmax", "layernorm", "rmsnorm", "constant"}  # steps that only the float net can compute
-FLOAT_FUNCTIONS = {"sqrt", "rsqrt"}                             # tables would need values at 0 and below
-TABLE_BITS = 8          # of the input of a table
+NARROWS = {"conv", "linear", "function", "softmax", "matmul"}  # may have an encoding of their own for what they read
+NORMS = {"layernorm", "rmsnorm"}
+ELEMENTWISE = {"add", "mul", "scale", "avgpool"}  # what is wide in a net with norms
+WIDE = "int16"          # of a residual stream and of what is done to each of its elements: HAWQ-V3 (Yao et al. 2021), section 3
+SCORES = "uint8"        # of what a softmax reads, whatever the plan says: its table grows with the codes, its error with the step
 OUTPUT = "int16"        # the net's output: one scale for all channels, so that argmax and logits survive
 WEIGHT_BITS = 24        # of the integer behind a weight: with more, nothing is left of a requant's multiplier
 NEURONS = {"ie_lif": (NumberFormat("spikes", range(SPIKES + 1)), Encoding(1 / SPIKES))}  # functions that define their encoding
-DEFAULT = "uint8"       # a tensor that no layer reads, and what sums, products and pools read
+DEFAULT = "uint8"       # a tensor that no layer reads, and what sums, products and pools read in a net without norms
 
 
 @dataclass
@@ -26,7 +30,7 @@ class Layout:
     clamp: dict[str, tuple] = field(default_factory=dict)    # site -> real bounds of what was fused into it
     coding: dict[str, str] = field(default_factory=dict)     # site -> the site whose encoding its result has
     formats: dict[str, NumberFormat] = field(default_factory=dict)  # owner of an encoding -> format
-    narrow: dict[str, NumberFormat] = field(default_factory=dict)   # site -> format of its own, narrower input
+    narrow: dict[str, tuple] = field(default_factory=dict)   # site -> for each argument a format of its own, narrower one, or None
     fixed: dict[str, Encoding] = field(default_factory=dict)        # owner of an encoding -> what it is, whatever was observed
     read: dict[str, str] = field(default_factory=dict)       # site -> the slice that is all that anyone reads of its result
 
@@ -42,17 +46,16 @@ def layout(net: Net, plan: Plan) -> Layout:
     _fuse(net, out)
     for name in dict.fromkeys(out.site_of.values()):
         s = net.steps[name]
-        out.coding[name] = out.coding[out.site_of[s.args[0]]] if s.kind in KEEPS else name
-    asked = _asked(net, plan, out)
+        sources = {out.coding[out.site_of[a]] for a in s.args}
+        out.coding[name] = sources.pop() if s.kind in KEEPS or s.kind == "concat" and len(sources) == 1 else name
+    wishes = Wishes(net, plan)
+    asked = _asked(net, wishes, out)
     out.formats = {owner: out.formats.get(owner) or widest(fs) for owner, fs in asked.items()}
     for name in out.coding:
         s = net.steps[name]
-        wish = _wish(s, plan)
-        if wish and s.kind in ("conv", "linear", "function"):
-            owner = out.coding[out.site_of[s.args[0]]]
-            has = out.formats[owner]
-            if owner not in out.fixed and ((has.bits > TABLE_BITS) if s.kind == "function" else has is not wish):
-                out.narrow[name] = wish
+        if wish := wishes.of(s) if s.kind in NARROWS else None:
+            out.narrow[name] = tuple(wish if owner not in out.fixed and wider(out.formats[owner], wish, s.kind) else None
+                                     for owner in (out.coding[out.site_of[a]] for a in s.args))
     return out
 
 
@@ -70,10 +73,6 @@ def check(net: Net, plan: Plan) -> None:
         if o.weight_format.hi.bit_length() >= WEIGHT_BITS:
             raise UserError(f"layer {name!r}: {o.weights} weights are integers of {o.weight_format.hi.bit_length() + 1} bits, more than the "
                             f"{WEIGHT_BITS} that a layer can carry; choose e4m3, e3m2 or int8 (sensitivity and searches take {o.weights})")
-    for s in net.steps.values():
-        if s.kind in FLOAT_KINDS or s.attrs.get("fn") in FLOAT_FUNCTIONS:
-            raise UserError(f"step {s.name!r}: no integer form of {s.attrs.get('fn', s.kind)} exists yet; "
-                            "sensitivity of this model can be measured, but quantize cannot carry it out")
 
 
 def check_option(layer: str, o: Option) -> None:
@@ -86,6 +85,11 @@ def check_option(layer: str, o: Option) -> None:
                         f"choose int{o.weight_format.bits} or another signed format")
     if o.acts != "-":
         activation_format(o.act_format)
+
+
+def wider(has: NumberFormat, wish: NumberFormat, kind: str) -> bool:
+    """Whether a step of this kind reads a tensor in an encoding of its own: a layer in exactly its format, others if it has more bits."""
+    return has is not wish if kind in LAYERS else has.bits > wish.bits
 
 
 def widest(formats: list[NumberFormat]) -> NumberFormat:
@@ -115,7 +119,7 @@ def _fuse(net: Net, out: Layout) -> None:
             out.read[site] = readers[0].name
 
 
-def _asked(net: Net, plan: Plan, out: Layout) -> dict[str, list[NumberFormat]]:
+def _asked(net: Net, wishes: "Wishes", out: Layout) -> dict[str, list[NumberFormat]]:
     """Owner of an encoding -> the formats that its readers ask for; a concat passes on what it is asked."""
     asked: dict[str, list[NumberFormat]] = {out.coding[n]: [] for n in out.coding}
     asked[out.coding[out.site_of[net.output]]].append(FORMATS[OUTPUT])
@@ -125,18 +129,66 @@ def _asked(net: Net, plan: Plan, out: Layout) -> dict[str, list[NumberFormat]]:
             asked[name].append(FORMATS[DEFAULT])
         for a in dict.fromkeys(s.args):
             owner = out.coding[out.site_of[a]]
-            if s.kind == "concat":
+            if s.kind == "concat" and owner != out.coding[name]:
                 asked[owner].append(widest(asked[name]))
-            elif wish := _wish(s, plan):
+            elif s.kind == "matmul" and wishes.cut(a):
+                asked[owner].append(FORMATS[WIDE])
+            elif wish := wishes.of(s):
                 asked[owner].append(wish)
     return asked
 
 
-def _wish(s: Step, plan: Plan) -> NumberFormat | None:
-    """What a step would like to read; None: whatever there is (it moves codes, or the input is integer anyway)."""
-    if s.kind in ("conv", "linear"):
-        return plan[s.name].act_format
-    return None if s.kind in KEEPS | {"concat", "embedding", "input"} else FORMATS[DEFAULT]
+class Wishes:
+    """What each step would like to read.
+
+    A layer reads what the plan says.  A product of two activations reads codes of as many bits as the layers have that it comes
+    from, the nearest ones: a plan of 4 bits has attention in 4 bits too (as RepQ-ViT, Li et al. 2023).  Where both come out of one
+    layer in slices, that layer's result is wide, and each slice gets an encoding of its own.  In a net with norms, sums and other
+    steps on single elements read WIDE, as norms do; a softmax reads SCORES, a table DEFAULT.
+    """
+
+    def __init__(self, net: Net, plan: Plan):
+        self.net, self.plan = net, plan
+        self.elementwise = FORMATS[WIDE if any(s.kind in NORMS for s in net.steps.values()) else DEFAULT]
+        self.slices = Counter(s.args[0] for s in net.steps.values() if s.kind == "slice")
+
+    def of(self, s: Step) -> NumberFormat | None:
+        """None: whatever there is (it moves codes, or the input is integer anyway)."""
+        if s.kind in LAYERS:
+            return self.plan[s.name].act_format
+        if s.kind in NORMS:
+            return FORMATS[WIDE]
+        if s.kind == "matmul":
+            return widest([plain(self.plan[n].act_format) for n in self._sources(s)] or [FORMATS[DEFAULT]])
+        if s.kind in ELEMENTWISE:
+            return self.elementwise
+        return {"softmax": FORMATS[SCORES], "function": FORMATS[DEFAULT]}.get(s.kind)
+
+    def cut(self, name: str) -> bool:
+        """Whether a step is one of several slices of a tensor."""
+        s = self.net.steps[name]
+        while s.kind in KEEPS and not (s.kind == "slice" and self.slices[s.args[0]] > 1):
+            s = self.net.steps[s.args[0]]
+        return s.kind == "slice"
+
+    def _sources(self, s: Step) -> list[str]:
+        """The layers that a step's arguments come from, the nearest on each way."""
+        found: dict[str, None] = {}
+        todo, seen = list(s.args), set()
+        while todo:
+            if (name := todo.pop()) in seen:
+                continue
+            seen.add(name)
+            if self.net.steps[name].kind in LAYERS:
+                found[name] = None
+            else:
+                todo += self.net.steps[name].args
+        return list(found)
+
+
+def plain(fmt: NumberFormat) -> NumberFormat:
+    """Integers of as many bits, with a sign or without as the format has it."""
+    return FORMATS[f"{'int' if fmt.signed else 'uint'}{max(2, fmt.bits)}"]
 
 
 def _some(names: list[str]) -> str: return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")

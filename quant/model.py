@@ -7,13 +7,16 @@ from torch import nn
 
 from ir import Encoding, Graph, Input, Ints, NumberFormat, Plan, UserError
 from ir import rewrite
-from . import site_layers, site_steps  # noqa: F401  (their classes enter SITES)
+from . import site_layers, site_norms, site_softmax, site_steps  # noqa: F401  (their classes enter SITES)
 from .emit import Emitter, Forward, Lower, Value
 from .encode import Coding
-from .layout import layout
+from .layout import check, layout
+from .logsqrt2 import better
 from .net import Net
 from .observers import Calibration
+from .scores import absorb
 from .site_layers import Layer
+from .site_softmax import LOG_BITS, powers
 from .sites import SITES, Site
 
 
@@ -30,6 +33,8 @@ class QuantNet(nn.Module):
         super().__init__()
         if net.hash and calibration.model and net.hash != calibration.model:
             raise UserError(f"the calibration was made with the model {calibration.model}, this one is {net.hash}; calibrate again")
+        check(net, plan)
+        net = absorb(net)
         self.net, self.plan, self.layout = net, plan, layout(net, plan)
         self.args = {n: tuple(self.layout.site_of[a] for a in net.steps[n].args) for n in self.layout.coding}
         codings = {owner: self._coding(owner, fmt, calibration) for owner, fmt in self.layout.formats.items()}
@@ -91,7 +96,13 @@ class QuantNet(nn.Module):
         if owner in self.layout.fixed:
             return Coding(fmt, self.layout.fixed[owner]).requires_grad_(False)
         step = self.net.steps[owner]
+        if step.kind == "softmax" and fmt.bits <= LOG_BITS and better(sample := calibration.stats[owner].sample, fmt.bits):
+            return powers(sample, fmt.bits, int(np.prod(step.shape)))
         return Coding(fmt, calibration.encoding(self.layout.ranged_by(owner), fmt), int(np.prod(step.shape)))
+
+    def _narrow(self, arg: str, fmt: NumberFormat, calibration: Calibration) -> Coding:
+        """An encoding for one reader of a wider tensor, of the range that this reader sees."""
+        return Coding(fmt, calibration.encoding(self.layout.ranged_by(arg), fmt), int(np.prod(self.net.steps[arg].shape)))
 
     def _site(self, name: str, calibration: Calibration, weight_range: str) -> Site:
         step = self.net.steps[name]
@@ -99,10 +110,9 @@ class QuantNet(nn.Module):
         if step.kind in ("conv", "linear"):
             option = self.plan[name]
             options = dict(fmt=option.weight_format, how=weight_range, per_channel=option.granularity != "t")
-        if name in self.layout.narrow:
-            source = self.layout.coding[self.args[name][0]]
-            fmt = self.layout.narrow[name]
-            options["narrow"] = Coding(fmt, calibration.encoding(self.layout.ranged_by(source), fmt), int(np.prod(self.net.steps[source].shape)))
+        if any(fmts := self.layout.narrow.get(name, ())):
+            own = tuple(fmt and self._narrow(a, fmt, calibration) for a, fmt in zip(self.args[name], fmts))
+            options["narrow"] = own if step.kind == "matmul" else own[0]
         ins = [self.codings[a] for a in self.args[name]]
         return SITES[step.kind](step, ins, self.codings[name], self.layout.clamp.get(name, (None, None)), **options)
 

@@ -43,7 +43,7 @@ class Step:
     slice                                         start, stop, step (one of each per axis)
     pad                                           padding ((before, after), ..) per axis, value
     embedding weight (V, D)                       of an integer input
-    softmax                                       axis
+    softmax   weight (*shape): 1 hides, or None   axis, factor: of axis(x * factor) (1 if it is not there); see quant/scores.py
     layernorm weight, bias (of the last axes)     dims (how many last axes), eps
     rmsnorm   weight (of the last axis)           eps
     constant  weight (*shape)                     no argument: the same value for each sample
@@ -142,7 +142,8 @@ def compute(s: Step, *xs: torch.Tensor) -> torch.Tensor:
         case "embedding":
             return F.embedding(x.long(), s.weight)
         case "softmax":
-            return x.softmax(a["axis"] + 1)
+            scores = x * a.get("factor", 1.0)
+            return (scores if s.weight is None else scores.masked_fill(s.weight > 0, -math.inf)).softmax(a["axis"] + 1)
         case "layernorm":
             return F.layer_norm(x, x.shape[x.dim() - a["dims"]:], s.weight, s.bias, a["eps"])
         case "rmsnorm":

@@ -3,8 +3,9 @@ import math
 
 import numpy as np
 import torch
+from torch import nn
 
-from ir import Concat, Lut, MatMul, MaxPool, Mul, Pad, Reshape, Slice, SumPool, Transpose
+from ir import Concat, Constant, Lut, MatMul, MaxPool, Mul, Pad, Reshape, Slice, SumPool, Transpose
 from .emit import Emitter, Value
 from .encode import Coding
 from .net import Step, compute
@@ -22,13 +23,15 @@ class AddSite(Site):
 class ProductSite(Site):
     """A product of two activations, their zero points taken off first."""
 
-    def __init__(self, step, ins, out, clamp=(None, None)):
+    def __init__(self, step, ins, out, clamp=(None, None), narrow: tuple[Coding | None, ...] = (None, None)):
         super().__init__(step, ins, out, clamp)
         self.product = Mul() if step.kind == "mul" else MatMul()
+        self.narrow = nn.ModuleList(n or c for n, c in zip(narrow, ins))
 
     def build(self, e, a, b):
-        arms = [e.shifted(f"{self.name}.{s}", v, c.origin) for s, v, c in zip("ab", (a, b), self.ins)]
-        return self.finish(e, e.op(self.name, self.product, *arms), self.ins[0].scale * self.ins[1].scale / self.out.scale)
+        arms = [e.recode(f"{self.name}.{s}.in", v, old, new) for s, v, old, new in zip("ab", (a, b), self.ins, self.narrow)]
+        arms = [e.shifted(f"{self.name}.{s}", v, c.origin) for s, v, c in zip("ab", arms, self.narrow)]
+        return self.finish(e, e.op(self.name, self.product, *arms), self.narrow[0].scale * self.narrow[1].scale / self.out.scale)
 
 
 @describes("avgpool")
@@ -66,6 +69,19 @@ class FunctionSite(Site):
         real = compute(Step(self.name, "function", (), (), self.attrs), (q - self.coding.origin) * self.coding.scale)
         lo, hi = self.out.clamps(*self.clamp)
         return (real / self.out.scale + self.out.origin).clip(lo, hi)
+
+
+@describes("constant")
+class ConstantSite(Site):
+    """The same codes for every sample."""
+
+    def __init__(self, step, ins, out, clamp=(None, None)):
+        super().__init__(step, ins, out, clamp)
+        self.weight = nn.Parameter(step.weight.detach().clone())
+
+    def build(self, e):
+        codes = self.out.encode(self.weight)
+        return e.op(self.name, Constant(codes.detach().cpu().numpy()), live={"value": codes})
 
 
 @describes("concat")

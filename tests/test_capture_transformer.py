@@ -1,14 +1,14 @@
-"""Transformers and diffusion nets captured: equal to torch, measured layer by layer, refused by name where integers end."""
+"""Transformers and diffusion nets captured: equal to torch, measured layer by layer."""
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
-from ir import Option, Plan, UserError
+from ir import UserError
 from test_capture import Fn, same, shaken
 from torch import nn
 
-from quant import Simulation, calibrate, capture, geometry, quantize
+from quant import Simulation, calibrate, capture, geometry
 
 
 class Vit(nn.Module):
@@ -124,18 +124,6 @@ def test_fewer_bits_do_more_damage_in_every_layer(case):
     for layer in net.layers:
         errors = [float(((s.outputs({layer: o}) - y) ** 2).mean()) for o in ("int8/uint8", "int3/uint8")]
         assert 0 < errors[0] < errors[1], layer
-
-
-REFUSED = {"vit": "constant", "decoder": "rmsnorm", "denoiser": "layernorm"}
-
-
-def test_integers_are_refused_by_name(case):
-    name, net, calibration = case
-    step = next(s for s in net.steps.values() if s.kind == REFUSED[name])
-    message = rf"^step '{step.name}': no integer form of {step.kind} exists yet; sensitivity of this model can be measured, " \
-              r"but quantize cannot carry it out$"
-    with pytest.raises(UserError, match=message):
-        quantize(net, Plan(dict.fromkeys(net.layers, Option.parse("int8/uint8"))), calibration)
 
 
 MASK = torch.full((5, 5), -math.inf).triu(1)
