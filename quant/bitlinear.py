@@ -38,7 +38,8 @@ class BitLinear(nn.Module):
     """y = ternary(W) @ int8(RMSNorm(x)) over the last axis, (..., inputs) -> (..., outputs), straight-through gradients.
 
     forward computes with the real numbers behind the codes (fake quantization); `integers` gives the codes, their sums and
-    the scale, and scale * sums is the same up to float rounding.  UserError: an unknown rounding.
+    the scale, and scale * sums is the same up to float rounding.  Captured it is an RMSNorm and a linear layer of ternary weights;
+    the option ternaryt/int8d keeps its codes.  UserError: an unknown rounding.
     """
 
     def __init__(self, inputs: int, outputs: int, rounding: str = "away"):
@@ -51,9 +52,10 @@ class BitLinear(nn.Module):
         nn.init.normal_(self.weight, std=0.02)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.norm(x)
+        y, (t, mean) = self.norm(x), ternary_codes(self.weight)
+        if torch.compiler.is_exporting():
+            return F.linear(y, t * mean)
         q, step = token_codes(y.detach(), self.rounding)
-        t, mean = ternary_codes(self.weight)
         return F.linear(Exactly.apply(q * step, y), Exactly.apply(t * mean, self.weight))
 
     def integers(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ir import UserError
-from quant import BitLinear, HalvedCosine, MatMulFreeLM, train_lm
+from quant import BitLinear, GLU, HalvedCosine, MatMulFreeLM, capture, train_lm
 from quant.bitlinear import ternary_codes, token_codes
 from quant.matmulfree import MLGRU, scan
 
@@ -48,6 +48,19 @@ def test_ternary_codes_do_not_depend_on_the_dtype_of_the_module():
     w = torch.randn(64, 64).half()
     codes = [ternary_codes(v)[0].double() for v in (w, w.float(), w.double())]
     assert torch.equal(codes[0], codes[1]) and torch.equal(codes[1], codes[2])
+
+
+def test_captured_it_is_a_norm_and_a_ternary_layer():
+    model = torch.nn.Sequential(BitLinear(12, 10), GLU(10, 16), torch.nn.Linear(10, 3)).eval()
+    torch.nn.init.normal_(model[0].norm.weight)
+    net = capture(model, torch.randn(2, 5, 12))
+    assert list(net.layers) == ["0.linear", "1.gate_proj.linear", "1.down_proj.linear", "2"]
+    assert [s.attrs["eps"] for s in net.steps.values() if s.kind == "rmsnorm"] == pytest.approx([1e-6] * 3)
+    t, mean = ternary_codes(model[0].weight)
+    assert torch.equal(net.layers["0.linear"].weight, t * mean)
+    x = torch.randn(64, 5, 12)
+    with torch.no_grad():  # what is missing are the codes of a token
+        assert 0 < (net(x) - model(x)).square().mean() < 1e-3 * model(x).var()
 
 
 def test_ties():

@@ -187,6 +187,11 @@ def test_refusals():
         assert str(e.value).startswith(message) and "\n" not in str(e.value)
 
 
+def test_onnx_agrees():
+    g, x = lower_lm(model(1), 3), np.random.default_rng(0).integers(0, 17, (3, 3))
+    assert np.array_equal(codegen.onnx.run(codegen.onnx.build(g), x), run(g, x))
+
+
 @pytest.mark.slow
 def test_compiled_code_agrees():
     g, x = lower_lm(model(1), 3), np.random.default_rng(0).integers(0, 17, (3, 3))
