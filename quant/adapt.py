@@ -19,6 +19,7 @@ from .adapt_net import Diverged
 from .adapt_numbers import Word, fixed
 from .adapt_switch import Rules
 from .adapt_train import Course, Training
+from .checkpoint import Progress, resume, save
 from .net import Net
 
 
@@ -63,7 +64,8 @@ def adapt(model: nn.Module, x, y, rules: Rules | None = None, course: Course | N
     rules, course = rules or Rules(), course or Course()
     t = Training(model, rules, course, seed)
     path = Path(checkpoint) if checkpoint is not None else None
-    if path is None or not t.resume(path):
+    t.history = resume(path, t.key(), {"adapt": t}).history
+    if not t.history:
         t.begin()
     steps = -(-len(x) // (course.batch * course.accumulate))
     model.train()
@@ -73,7 +75,8 @@ def adapt(model: nn.Module, x, y, rules: Rules | None = None, course: Course | N
                 torch.manual_seed(seed * 1_000_003 + epoch)  # of dropout and what else draws
                 order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(len(x)))
                 t.epoch(x, y, order, epoch, steps, progress)
-                t.save(path)
+                if path:
+                    save(path, t.key(), Progress(t.history), {"adapt": t})
     except Diverged as e:
         kept = f"the last good checkpoint is kept at {path}" if path and path.exists() else "no checkpoint is kept: give a file for one"
         raise UserError(f"training stopped in step {t.done + 1}: layer {e} has NaN or infinity; {kept}; lower the learning rate "

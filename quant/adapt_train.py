@@ -1,7 +1,6 @@
 """The steps of AdaPT's training: the sparsifying loss, rounded gradients, float masters, and what resumes it."""
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -169,26 +168,13 @@ class Training:
         if self.course.schedule == "plateau" and self.bad > self.course.patience:
             self.lr, self.bad = self.lr / 10, 0
 
-    def save(self, path: Path | None) -> None:
-        if path is None:
-            return
+    def state_dict(self) -> dict:
         states = {n: [s.word.bits, s.word.fraction, s.lookback, s.resolution, s.count, s.norms, s.total] for n, s in self.states.items()}
-        with store.whole(path) as tmp:
-            torch.save({"key": self.key(), "model": self.model.state_dict(), "masters": self.masters, "momenta": self.momenta,
-                        "states": states, "strategy": [self.strategy.name, self.strategy.losses], "rng": self.rng.get_state(),
-                        "history": self.history, "log": self.log, "seen": self.seen, "numbers": [self.lr, self.best, self.bad, self.done]}, tmp)
+        return {"model": self.model.state_dict(), "masters": self.masters, "momenta": self.momenta, "states": states,
+                "strategy": [self.strategy.name, self.strategy.losses], "rng": self.rng.get_state(), "log": self.log, "seen": self.seen,
+                "numbers": [self.lr, self.best, self.bad, self.done]}
 
-    def resume(self, path: Path) -> bool:
-        """Take up the training in `path`; False if there is none."""
-        if not path.exists():
-            return False
-        try:
-            kept = torch.load(path, weights_only=True)
-            key = kept["key"]
-        except Exception as e:  # pickle, zip and torch raise many kinds for a damaged file
-            raise UserError(f"{path}: not a checkpoint of this program, or damaged ({type(e).__name__}); delete it to start anew") from None
-        if key != self.key():
-            raise UserError(f"{path}: a checkpoint of another model or training; delete it or give another file")
+    def load_state_dict(self, kept: dict) -> None:
         self.model.load_state_dict(kept["model"])
         self.masters, self.momenta = kept["masters"], kept["momenta"]
         for n, (bits, fraction, *rest) in kept["states"].items():
@@ -196,9 +182,8 @@ class Training:
             s.word, (s.lookback, s.resolution, s.count, s.norms, s.total) = Word(bits, fraction), rest
         self.strategy = Strategy(*kept["strategy"])
         self.rng.set_state(kept["rng"])
-        self.history, self.log, self.seen = kept["history"], kept["log"], kept["seen"]
+        self.log, self.seen = kept["log"], kept["seen"]
         self.lr, self.best, self.bad, self.done = kept["numbers"]
-        return True
 
     def key(self) -> str:
         shapes = {n: tuple(v.shape) for n, v in self.model.state_dict().items()}

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ir import Conv, Dense, Gather, Graph, Lut, Plan, Requant, UserError
+from ir import Conv, Dense, Gather, Graph, Lut, Option, Plan, Requant, UserError
 from ir.opset import constants
 from ir.store import save_graph
 from .net import Net
@@ -94,8 +94,9 @@ def graph_rows(g: Graph, plan: Plan | None = None) -> list[Row]:
     for n in g.nodes.values():
         field = WEIGHTS.get(type(n.op))
         if field:
-            codes, option = constants(n.op)[field], plan.options.get(n.name) if plan else None
-            layers.append((codes, option.weight_format.bits if option else width(codes)))
+            codes, bits, factors = coded(constants(n.op)[field], plan.options.get(n.name) if plan else None)
+            layers.append((codes, bits))
+            requants += packed(factors.size, width(factors))
             zeros += isinstance(n.op, Conv)  # the code that stands outside
         for k, v in constants(n.op).items():
             count = packed(v.size, width(v))
@@ -110,7 +111,7 @@ def graph_rows(g: Graph, plan: Plan | None = None) -> list[Row]:
                 others += count
     rows, index, codebooks = stored(layers)
     meta = [("bitmasks", index, "which weights are not 0"), ("codebooks", codebooks, "codes of the clusters"),
-            ("biases", biases, "at the bits of each layer's largest"), ("requant multipliers and shifts", requants, "scales of layers and channels"),
+            ("biases", biases, "at the bits of each layer's largest"), ("multipliers and shifts", requants, "scales of layers, channels and groups"),
             ("zero points and bounds", zeros, "of requants, paddings, input and output"),
             ("tables", tables, "nonlinearities"), ("other constants", others, "")]
     return rows + [Row("metadata", what, count, about) for what, count, about in meta if count]
@@ -139,6 +140,27 @@ def stored(layers: list[tuple[np.ndarray, int]]) -> tuple[list[Row], int, int]:
         found.setdefault(how, []).append(held)
         index, codebooks = index + mask, codebooks + book
     return [Row("weights", f"{k}, {len(b)} layer{'s' * (len(b) > 1)}", sum(b), ABOUT[k]) for k, b in sorted(found.items())], index, codebooks
+
+
+def coded(values: np.ndarray, option: Option | None) -> tuple[np.ndarray, int, np.ndarray]:
+    """Codes that are stored for a layer's integers, the bits of each, and the factors of its groups (none but for `int4g64`).
+
+    A group's integers are codes times one factor, their greatest common divisor at the least.  Integers that no code of the
+    option's format gives are stored as they are.
+    """
+    none = np.ones(0, np.int64)
+    if option is None:
+        return values, width(values), none
+    fmt, rows = option.weight_format, values.reshape(len(values), -1)
+    if option.granularity.startswith("g"):
+        size = int(option.granularity[1:])
+        parts = [rows[:, i:i + size] for i in range(0, rows.shape[1], size)]
+        factors = np.stack([np.maximum(np.gcd.reduce(p, axis=1), 1) for p in parts], 1)
+        codes = np.concatenate([p // factors[:, [i]] for i, p in enumerate(parts)], 1)
+        if codes.min() >= fmt.lo and codes.max() <= fmt.hi:
+            return codes, fmt.bits, factors
+    fits = values.min() >= fmt.lo and values.max() <= fmt.hi
+    return values, fmt.bits if fits else width(values), none
 
 
 def cheapest(codes: np.ndarray, bits: int) -> tuple[str, int, int, int]:

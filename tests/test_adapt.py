@@ -230,6 +230,14 @@ def test_it_learns_and_hands_back_weights_on_their_grids(mode):
     assert all(n.startswith("layer ") for n in a.notes) and len(a.notes) == sum(w.bits > 16 for w in a.trained.values())
 
 
+def test_one_dimensional_convolutions_train_too():
+    model, a = train(epochs=10, model=nn.Sequential(nn.Flatten(1, 2), nn.Conv1d(8, 12, 3, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(96, 4)))
+    x, y = task()
+    net = capture(model, x[:2])
+    q = quantize(net, a.plan(net), calibrate(net, x))
+    assert set(a.words) == {"1", "4"} and float((q(x).argmax(1) == y).float().mean()) > 0.9
+
+
 def test_the_plan_names_the_formats_of_the_captured_layers():
     model, a = train()
     net = capture(model, task()[0][:2])
@@ -307,7 +315,7 @@ def test_a_training_that_diverges_says_where_and_keeps_the_last_good_checkpoint(
 def test_checkpoints_of_others_and_damaged_ones(tmp_path):
     path = tmp_path / "a.pt"
     train(epochs=1, checkpoint=path)
-    with pytest.raises(UserError, match=r"a\.pt: a checkpoint of another model or training; delete it or give another file$"):
+    with pytest.raises(UserError, match=r"a\.pt: a checkpoint of another model, plan or training; delete it or give another file$"):
         train(epochs=2, checkpoint=path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match=r"a\.pt: not a checkpoint of this program, or damaged \(\w+\); delete it to start anew$"):

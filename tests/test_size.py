@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from ir import Conv, Dense, Encoding, Graph, Input, Ints, Lut, Plan, Requant, Reshape, UserError
+from ir import Conv, Dense, Encoding, Graph, Input, Ints, Lut, Option, Plan, Requant, Reshape, UserError
 from ir.store import save_graph
 from quant import calibrate, quantize, size_report
-from quant.size import Row, Size, cheapest, width
+from quant.size import Row, Size, cheapest, coded, packed, width
 from quant_nets import NETS, images
 
 
@@ -36,7 +36,7 @@ def test_every_byte_of_a_small_graph():
     assert rows(s, "weights") == {"dense, 2 layers": 9 + 20}  # 18 of 4 bits, 32 of 5
     assert rows(s, "metadata") == {
         "biases": 2 + 1,                           # 2 of 8 bits (100, -3), 4 of 2 bits (0..2)
-        "requant multipliers and shifts": 4 + 1,   # 2 of 15 bits, and a shift
+        "multipliers and shifts": 4 + 1,   # 2 of 15 bits, and a shift
         "zero points and bounds": 3 + 1 + 4,       # of the requant's u4, of the padding; input and output
         "tables": 6}                               # 16 of 3 bits (0..7)
 
@@ -61,6 +61,23 @@ def test_the_smallest_store_is_chosen(codes, bits, want):
 @pytest.mark.parametrize("values,bits", [([0], 1), ([1], 1), ([-1, 0], 1), ([-1, 1], 2), ([-128, 127], 8), ([255], 8), ([-129], 9), ([], 1)])
 def test_width(values, bits):
     assert width(np.array(values, int)) == bits
+
+
+def test_groups_are_codes_and_a_factor_each():
+    rng = np.random.default_rng(0)
+    codes, factors = rng.integers(-7, 8, (6, 3, 4)), rng.integers(1, 60, (6, 3, 1))
+    codes[..., :2] = [7, 1]
+    values = (codes * factors).reshape(6, 12)[:, :10]  # the last group is shorter
+    found, bits, by = coded(values, Option.parse("int4g4/int8"))
+    assert bits == 4 and by.shape == (6, 3) and found.min() >= -8 and found.max() <= 7
+    assert (found * by.repeat(4, axis=1)[:, :10] == values).all()
+    same, bits, by = coded(values, Option.parse("int4/int8"))
+    assert same is values and bits == width(values) > 4 and by.size == 0
+    g = Graph()
+    g.add("x", Input(Ints((10,), 0, 15)))
+    g.add("fc", Dense(values, np.zeros(6)), "x")
+    s = size_report(g, Plan({"fc": "int4g4/int8"}))
+    assert s.of("weights") == 30 and rows(s, "metadata")["multipliers and shifts"] == packed(18, width(factors))
 
 
 def test_sparse_and_clustered_layers_have_lines_of_their_own():
