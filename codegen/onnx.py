@@ -42,7 +42,11 @@ def build(g: Graph, keep: bool = False) -> onnx.ModelProto:
 
 def save(g: Graph, path: Path | str) -> None:
     """Write build(g) to `path`, whole or not at all.  UserError: the folder cannot be written, or 2 GiB are exceeded."""
-    model = build(g)
+    write(build(g), path)
+
+
+def write(model: onnx.ModelProto, path: Path | str) -> None:
+    """Write a model to `path`, whole or not at all.  UserError: the folder cannot be written, or 2 GiB are exceeded."""
     if model.ByteSize() >= 1 << 31:
         raise UserError(f"{path}: the model takes {model.ByteSize() >> 20} MiB; one ONNX file holds 2048 MiB, split the graph")
     with whole(path) as tmp:

@@ -1,7 +1,7 @@
 """Rules of the ops that only move elements: on integers as nodes of the graph, on quantized constants at once."""
 import numpy as np
 
-from ir import Concat, Pad, Reshape, Slice, Transpose
+from ir import Concat, Gather, Lut, Pad, Reshape, Slice, Transpose
 
 from .onnx_qnode import QNode, quantized_rule
 from .onnx_real import Fixed, Real, real
@@ -97,6 +97,8 @@ def split(n: QNode):
 
 @quantized_rule("Gather")
 def gather(n: QNode):
+    if not isinstance(n.args[0], Real):
+        return looked_up(n)
     x, axis, index = n.tensor(0), n.attr("axis", 0), n.const(1, "indices")
     axis %= len(x.shape) + 1
     if axis == 0 or index.ndim > 1:
@@ -169,6 +171,21 @@ def resize(n: QNode):
             x = moved(n, x, Concat(at), lambda v, at=at, k=k: np.concatenate([v] * k, at), k)
             x = reshaped(n, x, (*before[:-1], before[-1] * k, *after))
     return x
+
+
+def looked_up(n: QNode) -> Real:
+    """A constant table by integers: a row of numbers, or of vectors (an embedding)."""
+    table, x = n.args[0], n.tensor(1)
+    table = table if isinstance(table, Fixed) else Fixed(np.asarray(table), np.ones((1,) * np.ndim(table)))
+    node, a, b = n.low.integers(x, n.name)
+    t = n.low.type(node)
+    if (a, b) != (1, 0) or table.scale.size > 1 or not np.array_equal(table.codes, np.rint(table.codes)) or n.attr("axis", 0):
+        n.refuse("a table in float, or with several scales, or not looked up by integers along its first axis; quantize the table with one scale")
+    if t.lo < 0 or t.hi >= len(table.codes) or table.codes.ndim > 2:
+        n.refuse(f"a table of shape {table.codes.shape} for indices in [{t.lo}, {t.hi}]")
+    codes = table.codes.astype(np.int64)
+    node = n.low.add(n.name, Lut(codes, 0) if codes.ndim == 1 else Gather(codes), node)
+    return real(node, n.low.type(node).shape, table.scale.item())
 
 
 def constant(n: QNode, move):
