@@ -172,9 +172,9 @@ class Twin:
         return {site.name: ((codes_of(site) * grid_scale(site)).float(), site.bias.detach()) for site in self.layers}
 
     def steps(self) -> list[Coding]:
-        """The encodings that the block may change: of its own results, and of its layers' own inputs."""
+        """The encodings that the block may change: of its own results, and of its sites' own inputs."""
         own = [site.out for site in self.block.sites if self.q.layout.coding[site.name] == site.name]
-        own += [site.narrow for site in self.block.sites if getattr(site, "narrow", None)]
+        own += [c for site in self.block.sites for c in site.own.values()]
         return [c for c in dict.fromkeys(own) if c.fmt.bits <= STEP_BITS and c.log_scale.requires_grad]
 
     @torch.no_grad()
@@ -197,8 +197,8 @@ class Twin:
         env = {k: drop.mixed(v, seen.real[k]) for k, v in seen.had.items()}
         for site in self.block.sites:
             step, xs = self.q.net.steps[site.name], [env[a] for a in self.q.args[site.name]]
-            if getattr(site, "narrow", None):
-                xs = [drop.mixed(self.rounded(xs[0], site.narrow), xs[0])]
+            for i, coding in site.own.items():
+                xs[i] = drop.mixed(self.rounded(xs[i], coding), xs[i])
             if isinstance(site, Layer):
                 weight, bias = weights[site.name]
                 step = replace(step, weight=weight, bias=bias)

@@ -26,12 +26,15 @@ class ProductSite(Site):
     def __init__(self, step, ins, out, clamp=(None, None), narrow: tuple[Coding | None, ...] = (None, None)):
         super().__init__(step, ins, out, clamp)
         self.product = Mul() if step.kind == "mul" else MatMul()
-        self.narrow = nn.ModuleList(n or c for n, c in zip(narrow, ins))
+        self.arms = nn.ModuleList(n or c for n, c in zip(narrow, ins))
+
+    @property
+    def own(self) -> dict[int, Coding]: return {i: c for i, c in enumerate(self.arms) if c is not self.ins[i]}
 
     def build(self, e, a, b):
-        arms = [e.recode(f"{self.name}.{s}.in", v, old, new) for s, v, old, new in zip("ab", (a, b), self.ins, self.narrow)]
-        arms = [e.shifted(f"{self.name}.{s}", v, c.origin) for s, v, c in zip("ab", arms, self.narrow)]
-        return self.finish(e, e.op(self.name, self.product, *arms), self.narrow[0].scale * self.narrow[1].scale / self.out.scale)
+        arms = [e.recode(f"{self.name}.{s}.in", v, old, new) for s, v, old, new in zip("ab", (a, b), self.ins, self.arms)]
+        arms = [e.shifted(f"{self.name}.{s}", v, c.origin) for s, v, c in zip("ab", arms, self.arms)]
+        return self.finish(e, e.op(self.name, self.product, *arms), self.arms[0].scale * self.arms[1].scale / self.out.scale)
 
 
 @describes("avgpool")

@@ -28,6 +28,11 @@ class Site(nn.Module):
         self.name, self.attrs, self.shape, self.clamp = step.name, step.attrs, step.shape, clamp
         self.ins, self.out = nn.ModuleList(ins), out
 
+    @property
+    def own(self) -> dict[int, Coding]:
+        """Number of an argument -> the narrower encoding in which this site alone reads it."""
+        return {0: self.narrow} if getattr(self, "narrow", None) else {}
+
     def build(self, e: Emitter, *xs: Value) -> Value:
         """The site's integers, told to an emitter; the returned value is encoded as `out`."""
         raise NotImplementedError

@@ -143,7 +143,7 @@ def test_queries_keys_and_values_have_encodings_of_their_own(case):
     net, _, _ = case
     if "qkv" in net.layers:
         scores, mixed = (s for s in made(case, "int4/uint4").sites if net.steps[s.name].kind == "matmul")
-        assert len({c.encoding.scale for c in (*scores.narrow, mixed.narrow[1])}) == 3
+        assert len({c.encoding.scale for c in (*scores.arms, mixed.arms[1])}) == 3
 
 
 @pytest.mark.parametrize("bits, powers", [(3, True), (4, True), (5, False), (8, False)])
