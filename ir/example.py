@@ -5,7 +5,7 @@ from .errors import UserError
 from .graph import Graph
 from .opset import Conv, Dense, Input, Ints, Requant
 from .layers import Layer
-from .plan import Option
+from .plan import GROUP_BITS, Option
 
 SPREAD = 3.0   # typical weights: a normal distribution whose 3 sigma are the format's largest value
 MUL_BITS = 15  # of a requant's multiplier
@@ -21,6 +21,9 @@ def example(layer: Layer, o: Option, shift: int | None = None) -> Graph:
     shape = (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel)
     w = weights.nearest(r.standard_normal(shape) * (weights.hi / SPREAD)).astype(np.int64)
     w.flat[0] = weights.lo
+    if o.group:  # factors as the scales of groups have them
+        factors = r.integers(1, 1 << GROUP_BITS, (len(w), -(-layer.fan_in // o.group)))
+        w *= factors.repeat(o.group, 1)[:, :layer.fan_in].reshape(w.shape)
     bias = np.zeros(layer.out_channels, np.int64)
     g = Graph()
     shape = (layer.in_channels, *layer.in_space) if layer.kind == "conv" else (*layer.in_space, layer.in_channels)
@@ -60,8 +63,8 @@ def refusal(o: Option) -> str:
     """Why no layer can run with the option in integers; "" if one can."""
     if not o.whole:
         return "one side is left in float"
-    if o.granularity.startswith("g"):
-        return f"a scale for each {o.granularity[1:]} inputs has no integer requant"
+    if o.dynamic:
+        return "the scale of each token is part of no layer alone; measure the whole network"
     if not o.weight_format.signed:
         return f"weights are symmetric about 0 and cannot be {o.weights}"
     if not isinstance(o.act_format.grid, range):

@@ -9,6 +9,9 @@ from .errors import UserError
 from .formats import FORMATS, NumberFormat
 
 
+GROUP_BITS = 6  # of the integer by which the scale of a group of weights differs from that of its channel
+
+
 @dataclass(frozen=True, order=True)
 class Option:
     """What one layer may get: format of its weights / format of its input, and how scales are shared.

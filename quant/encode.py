@@ -37,6 +37,11 @@ class Coding(nn.Module):
     def zero(self) -> int: return int(self.zero_point if self.offset is None else self.origin)
 
     @property
+    def span(self) -> int:
+        """Between the least and the largest code."""
+        return self.fmt.hi - self.fmt.lo
+
+    @property
     def origin(self) -> int | torch.Tensor:
         """The zero point; a scalar float64 tensor with a gradient while it is trained."""
         if self.offset is None:

@@ -19,6 +19,7 @@ SCORES = "uint8"        # of what a softmax reads, whatever the plan says: its t
 OUTPUT = "int16"        # the net's output: one scale for all channels, so that argmax and logits survive
 WEIGHT_BITS = 24        # of the integer behind a weight: with more, nothing is left of a requant's multiplier
 NEURONS = {"ie_lif": (NumberFormat("spikes", range(SPIKES + 1)), Encoding(1 / SPIKES))}  # functions that define their encoding
+TOKENS = "int16"        # what is quantized anew for each token, before it is
 DEFAULT = "uint8"       # a tensor that no layer reads, and what sums, products and pools read in a net without norms
 
 
@@ -70,6 +71,8 @@ def check(net: Net, plan: Plan) -> None:
         raise UserError(f"the plan names {_some(extra)}, which the model does not have (it has {_some(list(layers))})")
     for name, o in plan.options.items():
         check_option(name, o)
+        if o.dynamic and layers[name].kind != "linear":
+            raise UserError(f"layer {name!r}: {o} asks for a scale for each token, and a convolution reads no tokens; use {o.acts}")
         if o.weight_format.hi.bit_length() >= WEIGHT_BITS:
             raise UserError(f"layer {name!r}: {o.weights} weights are integers of {o.weight_format.hi.bit_length() + 1} bits, more than the "
                             f"{WEIGHT_BITS} that a layer can carry; choose e4m3, e3m2 or int8 (sensitivity and searches take {o.weights})")
@@ -77,9 +80,10 @@ def check(net: Net, plan: Plan) -> None:
 
 def check_option(layer: str, o: Option) -> None:
     """UserError: what the option of this layer asks for cannot be carried out."""
-    if o.granularity.startswith("g"):
-        raise UserError(f"layer {layer!r}: {o} asks for a scale for each {o.granularity[1:]} inputs; "
-                        f"use a scale for each channel ({o.weights}/{o.acts}) or for the tensor ({o.weights}t/{o.acts})")
+    if o.weights != "-" and o.weight_format.scale and o.granularity:
+        raise UserError(f"layer {layer!r}: {o.weights} says its scale itself, there is none to share ({o}); write {o.weights}/{o.acts}")
+    if o.dynamic and not (o.act_format.signed and isinstance(o.act_format.grid, range) and not o.act_format.scale):
+        raise UserError(f"layer {layer!r}: codes of a token are symmetric about 0 and cannot be {o.acts}; choose int{o.act_format.bits}d")
     if o.weights != "-" and not o.weight_format.signed:
         raise UserError(f"layer {layer!r}: weights are symmetric about 0 and cannot be {o.weights}; "
                         f"choose int{o.weight_format.bits} or another signed format")
@@ -155,7 +159,7 @@ class Wishes:
     def of(self, s: Step) -> NumberFormat | None:
         """None: whatever there is (it moves codes, or the input is integer anyway)."""
         if s.kind in LAYERS:
-            return self.plan[s.name].act_format
+            return FORMATS[TOKENS] if self.plan[s.name].dynamic else self.plan[s.name].act_format
         if s.kind in NORMS:
             return FORMATS[WIDE]
         if s.kind == "matmul":

@@ -17,6 +17,7 @@ from .observers import Calibration
 from .scores import absorb
 from .site_layers import Layer
 from .site_softmax import LOG_BITS, powers
+from .site_tokens import TokenDense
 from .sites import SITES, Site
 
 
@@ -109,12 +110,15 @@ class QuantNet(nn.Module):
         options = {}
         if step.kind in ("conv", "linear"):
             option = self.plan[name]
-            options = dict(fmt=option.weight_format, how=weight_range, per_channel=option.granularity != "t")
+            options = dict(fmt=option.weight_format, how=weight_range, per_channel=option.granularity != "t", group=option.group)
         if any(fmts := self.layout.narrow.get(name, ())):
             own = tuple(fmt and self._narrow(a, fmt, calibration) for a, fmt in zip(self.args[name], fmts))
             options["narrow"] = own if step.kind == "matmul" else own[0]
         ins = [self.codings[a] for a in self.args[name]]
-        return SITES[step.kind](step, ins, self.codings[name], self.layout.clamp.get(name, (None, None)), **options)
+        kind = SITES[step.kind]
+        if step.kind == "linear" and self.plan[name].dynamic:
+            kind, options["acts"] = TokenDense, self.plan[name].act_format
+        return kind(step, ins, self.codings[name], self.layout.clamp.get(name, (None, None)), **options)
 
 
 def index_rows(net: Net) -> int:

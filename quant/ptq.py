@@ -113,7 +113,7 @@ def compensate(site: Layer, x: Value, real: torch.Tensor, apart: bool = True) ->
     group.  apart: with the means taken off, as the bias will take care of them.
     """
     rows = site.weight.reshape(len(site.weight), -1)
-    scale = site.realised(site.coding)[0].expand(len(rows))[:, None]
+    scale = site.steps(site.realised(site.operand)[0])
     attrs = site.attrs if site.axis == 0 else None
     pairs = x.data - site.coding.zero, real / site.coding.encoding.scale
     had, wanted = ((centred if apart else torch.clone)(columns(site.weight, attrs, v)) for v in pairs)

@@ -12,6 +12,7 @@ from .model import QuantNet
 from .net import compute, constant
 from .rounding import Rounding, codes_of, grid_scale, settle
 from .site_layers import Layer
+from .site_tokens import TokenDense, nearest_tokens
 
 STEP_BITS = 8        # activations of more bits keep their steps
 SETTLING = 0.1, 40   # last part of the iterations, or so many (at most half), in which the weight of undecided choices grows
@@ -199,6 +200,8 @@ class Twin:
             step, xs = self.q.net.steps[site.name], [env[a] for a in self.q.args[site.name]]
             for i, coding in site.own.items():
                 xs[i] = drop.mixed(self.rounded(xs[i], coding), xs[i])
+            if isinstance(site, TokenDense):
+                xs = [drop.mixed(nearest_tokens(xs[0], site.token.fmt), xs[0])]
             if isinstance(site, Layer):
                 weight, bias = weights[site.name]
                 step = replace(step, weight=weight, bias=bias)

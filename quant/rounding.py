@@ -71,7 +71,8 @@ class Rounding:
 
 def grid_scale(site: Layer) -> torch.Tensor:
     """The real value of one step of each weight of a layer, float64, of a shape that goes with the weights."""
-    return site.realised(site.coding)[0].detach().view(-1, *[1] * (site.weight.dim() - 1))
+    steps = site.steps(site.realised(site.operand)[0].detach())
+    return steps.view(site.weight.shape if site.factors is not None else (-1, *[1] * (site.weight.dim() - 1)))
 
 
 def codes_of(site: Layer) -> torch.Tensor:

@@ -4,15 +4,17 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from ir import NumberFormat, Option, UserError
+from ir import Option, UserError
 from ir import store
 from .curvature import Fisher, checked_labels, fisher_diagonals
+from .groups import group_scales
 from .gptq import DAMP, Spread, gptq, second_moment, spread
 from .layout import check_option
 from .lrp import layer_scores
 from .net import Net, Step, compute, constant
 from .observers import Calibration, checked, weight_scale
 from .ptq import ROUNDINGS
+from .site_tokens import nearest_tokens
 from .sketch import rows, samples_that_fit
 from .vectors import centred, columns, inputs, thinness
 
@@ -141,7 +143,7 @@ class Simulation:
             with torch.enable_grad():
                 self._rows = rows(self.net, self.x[:samples_that_fit(self.net, min(SKETCHED, len(self.x)))])
         g = self._rows[layer]
-        key = layer, o.acts
+        key = layer, o.acts, o.dynamic
         if self._seen[0] != key:  # options that differ in their weights share it
             self._seen = key, self._rounded_input(step, o, self._float[step.args[0]][:len(g)])
         change = compute(self._rounded_layer(step, o), self._seen[1]) - self._float[layer][:len(g)]
@@ -183,13 +185,16 @@ class Simulation:
         """The input of a step on the grid of the option, as reals."""
         if o.acts == "-":
             return x
-        e, fmt = self.calibration.encoding(step.args[0], o.act_format), o.act_format
+        fmt = o.act_format
+        if o.dynamic:
+            return nearest_tokens(x, fmt)
+        e = self.calibration.encoding(step.args[0], fmt)
         return ((x / e.scale).round().add_(e.zero).clip_(fmt.lo, fmt.hi).sub_(e.zero)).mul_(e.scale)
 
     def _round(self, step: Step, o: Option) -> Step:
         """The step with its weights on the option's grid and the mean error that this makes taken up by its bias."""
         mean, spreads = self._fits[step.name]
-        rounded = round_weights(step.weight, o.weight_format, o.granularity != "t", spreads)
+        rounded = round_weights(step.weight, o, spreads)
         error = (step.weight - rounded).reshape(len(mean), -1, mean.shape[1])          # (groups, rows, I)
         shift = (error @ mean).reshape(-1)
         bias = shift if step.bias is None else step.bias + shift
@@ -215,11 +220,15 @@ def _fit(step: Step, x: torch.Tensor, rounding: str) -> tuple[torch.Tensor, Spre
     return vectors.mean(-1, keepdim=True), spreads
 
 
-def round_weights(w: torch.Tensor, fmt: NumberFormat, per_channel: bool, spreads: Spreads | None = None) -> torch.Tensor:
-    """Weights on the grid, as reals: each at its nearest point, or by GPTQ for vectors with these spreads, one a group."""
-    scale = weight_scale(w, fmt, "mse", per_channel).view(-1, *[1] * (w.dim() - 1))
+def round_weights(w: torch.Tensor, o: Option, spreads: Spreads | None = None) -> torch.Tensor:
+    """Weights on the grid of the option, as reals: each at its nearest point, or by GPTQ for vectors with these spreads, one a group."""
+    fmt, rows = o.weight_format, w.detach().reshape(len(w), -1)
+    if o.group:
+        channel, factors = group_scales(w, fmt, "mse", o.group)
+        scale = channel[:, None] * factors.reshape(len(w), -1)
+    else:
+        scale = weight_scale(w, fmt, "mse", o.granularity != "t").expand(len(w))[:, None]
     if spreads is None:
-        return (fmt.nearest((w.detach() / scale).float(), torch) * scale).float()
-    rows, scales = (v.reshape(len(spreads), -1, n) for v, n in ((w, len(spreads[0].order)), (scale.expand(len(w), *[1] * (w.dim() - 1)), 1)))
-    codes = [gptq(r, s, fmt, how) * s for r, s, how in zip(rows, scales, spreads)]
-    return torch.cat(codes).reshape(w.shape).float()
+        return (fmt.nearest((rows / scale).float(), torch) * scale).float().reshape(w.shape)
+    parts = zip(rows.chunk(len(spreads)), scale.chunk(len(spreads)), spreads)
+    return torch.cat([gptq(r, s, fmt, how) * s for r, s, how in parts]).float().reshape(w.shape)

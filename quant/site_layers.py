@@ -10,6 +10,7 @@ from .accumulators import Limit
 from .emit import Emitter, Value, dyadic
 from .encode import Coding
 from .fake import Damped, Exactly, lsq_factor, to_codes, to_integers
+from .groups import TOP, group_scales
 from .observers import weight_scale
 from .sites import Site, describes
 
@@ -19,15 +20,17 @@ BIAS_BITS = 34  # no bias code needs more; a scale that shrank to nothing must n
 class Weighted(Site):
     """A site whose accumulator is a weighted sum: codes of weights and bias, and the scale of their sum."""
 
-    def __init__(self, step, ins, out, clamp=(None, None), fmt: NumberFormat = FORMATS["int8"], how: str = "mse", per_channel: bool = True):
+    def __init__(self, step, ins, out, clamp=(None, None), fmt: NumberFormat = FORMATS["int8"], how: str = "mse", per_channel: bool = True,
+                 group: int = 0):
         super().__init__(step, ins, out, clamp)
         self.fmt = fmt
         self.weight = nn.Parameter(step.weight.detach().clone())
         self.bias = nn.Parameter(torch.zeros(len(step.weight)) if step.bias is None else step.bias.detach().clone())
-        scale = weight_scale(step.weight, fmt, how, per_channel)
+        scale, factors = group_scales(step.weight, fmt, how, group) if group else (weight_scale(step.weight, fmt, how, per_channel), None)
+        self.register_buffer("factors", factors)  # of each weight's group of inputs: what a step of it is in steps of the channel
         if not step.weight.any() and not fmt.scale:  # nothing but a bias: a scale that resolves it
             scale = torch.full_like(scale, max(float(self.bias.detach().abs().max()), 1e-6) / ins[0].encoding.scale / 2 ** 14)
-        self.log_scale = nn.Parameter(scale.log())
+        self.log_scale = nn.Parameter(scale.log(), requires_grad=not fmt.scale)
         self.damp = lsq_factor(step.weight[0].numel() if per_channel else step.weight.numel(), fmt)
         self.norm: nn.Module | None = None    # a batch norm of training, folded into weight, bias and scale (quant/norming.py)
         self.limit: Limit | None = None       # of the accumulator (quant/accumulators.py)
@@ -36,6 +39,16 @@ class Weighted(Site):
     def scale(self) -> torch.Tensor:
         """(O,) or (1,) float64: the real value of one step of a weight."""
         return torch.full_like(self.log_scale, self.fmt.scale) if self.fmt.scale else Damped.apply(self.log_scale, self.damp).exp()
+
+    def steps(self, scale: torch.Tensor) -> torch.Tensor:
+        """The real value of one step of each weight, (O, 1) or (O, fan_in), for scales (O,) or (1,)."""
+        column = scale.expand(len(self.weight))[:, None]
+        return column if self.factors is None else column * self.factors.reshape(len(self.weight), -1)
+
+    def reach(self, x: Coding) -> int:
+        """What no accumulator exceeds, whatever the weights."""
+        factor = 1 if self.factors is None else TOP
+        return self.weight[0].numel() * factor * max(-self.fmt.lo, self.fmt.hi) * x.span + 2 ** BIAS_BITS
 
     def folded(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Weight, bias and scale with the norm of training in them, if there is one."""
@@ -47,8 +60,7 @@ class Weighted(Site):
         """
         scale = self.folded()[2]
         unit = x.scale.detach() / self.out.scale.detach()
-        bound = self.weight[0].numel() * max(-self.fmt.lo, self.fmt.hi) * (x.fmt.hi - x.fmt.lo) + 2 ** BIAS_BITS
-        mul, shift = dyadic((scale.detach() * unit).cpu().numpy(), bound)
+        mul, shift = dyadic((scale.detach() * unit).cpu().numpy(), self.reach(x))
         exact = torch.from_numpy(np.ldexp(mul.astype(np.float64), -shift)).to(scale.device) / unit
         if self.fmt.scale and self.norm is None:
             exact = scale
@@ -56,12 +68,13 @@ class Weighted(Site):
 
     def integers(self, x: Coding) -> tuple[torch.Tensor, torch.Tensor, tuple]:
         """Weight codes, bias codes (the zero point of x folded in), and the requant: ratio, multiplier, shift."""
-        column = (-1,) + (1,) * (self.weight.dim() - 1)
         own, mul, shift = self.realised(x)
         weight, bias, _ = self.folded()
         scale = x.scale * own
-        v, b = weight / own.view(column), (bias / scale).clip(-2.0 ** BIAS_BITS, 2.0 ** BIAS_BITS)
+        v = (weight.reshape(len(weight), -1) / self.steps(own)).view(weight.shape)
+        b = (bias / scale).clip(-2.0 ** BIAS_BITS, 2.0 ** BIAS_BITS)
         w, b = (to_codes(v, self.fmt), to_integers(b)) if self.limit is None else self.limit(v, b, self.fmt, x.fmt, x.zero)
+        w = w if self.factors is None else w * self.factors
         return w, b - x.origin * w.double().reshape(len(w), -1).sum(1), (scale / self.out.scale, mul, shift)
 
     def accumulator(self, e: Emitter, x: Value) -> tuple[Value, tuple]:
@@ -78,6 +91,11 @@ class Layer(Weighted):
 
     @property
     def coding(self) -> Coding: return self.narrow or self.ins[0]
+
+    @property
+    def operand(self) -> Coding:
+        """The encoding of what the weights are multiplied by."""
+        return self.coding
 
     def build(self, e: Emitter, x: Value) -> Value:
         acc, r = self.accumulator(e, self.read(e, x))
@@ -96,7 +114,7 @@ class DenseSite(Layer):
 
     def accumulator(self, e, x):
         w, b, r = self.integers(self.coding)
-        return e.op(self.name, Dense(_const(w), _const(b)), x, live={"weight": w, "bias": b}), r
+        return e.op(self.name, Dense(constant(w), constant(b)), x, live={"weight": w, "bias": b}), r
 
 
 @describes("conv")
@@ -106,7 +124,7 @@ class ConvSite(Layer):
     def accumulator(self, e, x):
         w, b, r = self.integers(self.coding)
         a = self.attrs
-        op = Conv(_const(w), _const(b), tuple(a["stride"]), tuple(map(tuple, a["padding"])), tuple(a["dilation"]), a["groups"], self.coding.zero)
+        op = Conv(constant(w), constant(b), tuple(a["stride"]), tuple(map(tuple, a["padding"])), tuple(a["dilation"]), a["groups"], self.coding.zero)
         return e.op(self.name, op, x, live={"weight": w, "bias": b} | self.coding.pads()), r
 
 
@@ -125,7 +143,7 @@ class ScaleSite(Weighted):
         channels = self.moved[0]
         x = e.op(f"{self.name}.front", Transpose(self.front), x)
         x = e.op(f"{self.name}.rows", Reshape((channels, math.prod(self.moved[1:]))), x)
-        op = Conv(_const(w).reshape(-1, 1, 1), _const(b), (1,), ((0, 0),), (1,), channels)
+        op = Conv(constant(w).reshape(-1, 1, 1), constant(b), (1,), ((0, 0),), (1,), channels)
         y = e.op(self.name, op, x, live={"weight": w.view(-1, 1, 1), "bias": b})
         y = self.finish(e, y, *r)
         y = e.op(f"{self.name}.shape", Reshape(self.moved), y)
@@ -142,7 +160,9 @@ class EmbeddingSite(Site):
 
     def build(self, e, x):
         codes = self.out.encode(self.weight)
-        return e.op(self.name, Gather(_const(codes)), x, live={"table": codes})
+        return e.op(self.name, Gather(constant(codes)), x, live={"table": codes})
 
 
-def _const(t: torch.Tensor) -> np.ndarray: return t.detach().cpu().numpy().astype(np.int64)
+def constant(t: torch.Tensor) -> np.ndarray:
+    """Integers held by a tensor, as an op has them."""
+    return t.detach().cpu().numpy().astype(np.int64)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import ceil, prod
 
 from ir import Layer, Option, Registry, Table, UserError
+from ir.plan import GROUP_BITS
 
 COSTS: Registry = Registry("cost")
 BIAS_BYTES, MULTIPLIER_BYTES = 4, 2  # int32 bias and uint16 requant multiplier, one of each for an output channel
@@ -41,13 +42,12 @@ def inputs(layer: Layer) -> int:
 def weight_bytes(layer: Layer, option: Option) -> float:
     """Memory of the parameters: weights packed at their code's bits, a bias and a multiplier for each output channel.
 
-    Rounded up to a byte a layer.  One multiplier a layer for `t`, one for each group of inputs for `g<size>`.
+    Rounded up to a byte a layer.  One multiplier a layer for `t`; for `g<size>` a factor of GROUP_BITS for each group besides.
     """
-    match option.granularity[:1]:
-        case "": scales = layer.out_channels
-        case "t": scales = 1
-        case _: scales = layer.out_channels * ceil(layer.fan_in / int(option.granularity[1:]))
-    return ceil(layer.weights * option.weight_format.bits / 8) + BIAS_BYTES * layer.out_channels + MULTIPLIER_BYTES * scales
+    scales = 1 if option.granularity == "t" else layer.out_channels
+    groups = layer.out_channels * ceil(layer.fan_in / option.group) if option.group else 0
+    packed = ceil(layer.weights * option.weight_format.bits / 8) + ceil(groups * GROUP_BITS / 8)
+    return packed + BIAS_BYTES * layer.out_channels + MULTIPLIER_BYTES * scales
 
 
 @cost("bops", "bit operations")

@@ -93,8 +93,8 @@ def test_a_lone_core_is_clean_for_verilator(tmp_path):
 
 
 @pytest.mark.parametrize("options, message", [
-    ({"fc": ["int4g64/uint8"]}, "layer 'fc': none of its options can run on an FPGA; int4g64/uint8: a scale for each 64 inputs has no integer "
-                                "requant; offer one such as int8/uint8"),
+    ({"fc": ["int4/int8d"]}, "layer 'fc': none of its options can run on an FPGA; int4/int8d: the scale of each token is part of no layer alone; "
+                             "measure the whole network; offer one such as int8/uint8"),
     ({"head": OPTIONS}, "no layer 'head' in the model (it has conv, fc)")])
 def test_messages(tmp_path, options, message):
     with pytest.raises(UserError) as e:

@@ -91,13 +91,13 @@ def test_the_sum_is_checked_against_the_whole(tmp_path, target):
 
 
 def test_options_that_cannot_run_are_left_out(tmp_path):
-    t = table(["tiny"], ["int4g64/uint8", "-/uint8", "uint4/uint8", "int4/e2m1", "int4t/uint8", OPTION], tmp_path)
+    t = table(["tiny"], ["int4/int8d", "-/uint8", "uint4/uint8", "int4/e2m1", "int4t/uint8", OPTION], tmp_path)
     assert list(t.rows["tiny"]) == ["int4t/uint8", OPTION]
 
 
 @pytest.mark.parametrize("names, options, target, message", [
-    (["tiny"], ["int4g64/uint8"], "cpu", "layer 'tiny': none of its options can run on cpu; int4g64/uint8: a scale for each 64 inputs has no "
-                                         "integer requant; offer one such as int8/uint8"),
+    (["tiny"], ["int4/int8d"], "cpu", "layer 'tiny': none of its options can run on cpu; int4/int8d: the scale of each token is part of no layer "
+                                      "alone; measure the whole network; offer one such as int8/uint8"),
     (["tiny"], [], "cpu", "layer 'tiny': none of its options can run on cpu; (none): no option was offered; offer one such as int8/uint8"),
     (["tiny"], [OPTION], "gpu", "latency is not measured on 'gpu'; give one of cpu, onnx"),
     (["head"], [OPTION], "cpu", "no layer 'head' in the model (it has conv, tiny, dw, tokens)")])

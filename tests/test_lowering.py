@@ -8,7 +8,8 @@ from quant import calibrate, execute, quantize
 from quant.layout import WEIGHT_BITS
 from quant_nets import NETS, images
 
-OPTIONS = ["int8/uint8", "int4/uint4", "int8t/int8", "ternary/int4", "int2/uint2", "pot4/uint6", "e2m1/int8", "int16/uint12"]
+OPTIONS = ["int8/uint8", "int4/uint4", "int8t/int8", "ternary/int4", "int2/uint2", "pot4/uint6", "e2m1/int8", "int16/uint12",
+           "binary/uint8", "apot4/uint8", "fx6.5/fx8.4"]
 
 
 def equal_everywhere(q, x: torch.Tensor) -> None:

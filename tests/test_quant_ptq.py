@@ -201,7 +201,9 @@ def test_bias_correction_takes_the_mean_error_away():
 @pytest.mark.parametrize("change,says", [
     ({"conv1": None}, r"^the plan says nothing about conv1; every layer of the model needs an option$"),
     ({"conv9": "int8/uint8"}, r"^the plan names conv9, which the model does not have \(it has conv1, conv2, depthwise, grouped, head.fc\)$"),
-    ({"conv1": "int4g64/int8"}, r"^layer 'conv1': int4g64/int8 asks for a scale for each 64 inputs; use a scale for each channel \(int4/int8\)"),
+    ({"conv1": "fx8.4g64/int8"}, r"^layer 'conv1': fx8.4 says its scale itself, there is none to share \(fx8.4g64/int8\); write fx8.4/int8$"),
+    ({"conv1": "int4/int8d"}, r"^layer 'conv1': int4/int8d asks for a scale for each token, and a convolution reads no tokens; use int8$"),
+    ({"head.fc": "int4/uint8d"}, r"^layer 'head.fc': codes of a token are symmetric about 0 and cannot be uint8; choose int8d$"),
     ({"conv1": "uint4/uint8"}, r"^layer 'conv1': weights are symmetric about 0 and cannot be uint4; choose int4 or another signed format$"),
     ({"conv1": "int4/e2m1"}, r"^activations cannot have the format e2m1: its grid has gaps; choose uint8"),
 ])

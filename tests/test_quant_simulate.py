@@ -4,7 +4,7 @@ import pytest
 import torch
 import quant
 
-from ir import FORMATS, Option, Plan, UserError
+from ir import Option, Plan, UserError
 from quant import Simulation, calibrate, quantize
 from quant.net import compute
 from quant.simulate import round_weights
@@ -69,8 +69,8 @@ def test_it_foretells_the_quantized_net(rounding):
 
 def test_rounded_weights_are_on_their_grid():
     w = torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(0))
-    r = round_weights(w, FORMATS["ternary"], True)
-    assert all(len(torch.unique(row)) <= 3 for row in r) and round_weights(w, FORMATS["ternary"], False).unique().numel() == 3
+    r = round_weights(w, Option.parse("ternary/uint8"))
+    assert all(len(torch.unique(row)) <= 3 for row in r) and round_weights(w, Option.parse("ternaryt/uint8")).unique().numel() == 3
 
 
 def test_equal_probes_have_equal_keys():

@@ -196,7 +196,7 @@ FC = Layer("fc", "linear", out_channels=10, in_channels=96)
 @pytest.mark.parametrize("name, option, conv, fc", [
     ("bytes", "int4/uint8", 144 * 4 // 8 + 8 * 6, 960 * 4 // 8 + 10 * 6),
     ("bytes", "int4t/uint8", 144 * 4 // 8 + 8 * 4 + 2, 960 * 4 // 8 + 10 * 4 + 2),
-    ("bytes", "int3g8/uint8", 144 * 3 // 8 + 8 * 4 + 8 * 3 * 2, 960 * 3 // 8 + 10 * 4 + 10 * 12 * 2),  # 18 and 96 inputs: 3 and 12 groups
+    ("bytes", "int3g8/uint8", 144 * 3 // 8 + 8 * 6 + 8 * 3 * 6 // 8, 960 * 3 // 8 + 10 * 6 + 10 * 12 * 6 // 8),  # 18 and 96 inputs: 3 and 12 groups
     ("bytes", "ternary/int8", 144 * 2 // 8 + 8 * 6, 960 * 2 // 8 + 10 * 6),
     ("bops", "int4/uint8", 144 * 12 * 32, 960 * 32),
     ("macs_bits", "int3/uint8", 144 * 12 * 3, 960 * 3),
