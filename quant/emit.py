@@ -122,7 +122,8 @@ def shadow(op: Op, y: torch.Tensor, xs: list[torch.Tensor], live: dict | None) -
             return recurrence(2.0 ** -shift, lo, hi, *xs)
 
 
-def rescaled(op: Requant, t: Ints, x_type: Ints, x: torch.Tensor, ratio: torch.Tensor | None = None, zero=None, log_clip=None) -> torch.Tensor:
+def rescaled(op: Requant, t: Ints, x_type: Ints, x: torch.Tensor, ratio: torch.Tensor | None = None, zero=None, log_clip=None,
+             moving: tuple[bool, bool] = (False, False)) -> torch.Tensor:
     """The integers of a requant, with the gradient of what it rounds (quant/fake.py, Rescaled); without a ratio that of its own."""
     ratio = torch.from_numpy(np.ldexp(op.mul.astype(np.float64), -op.shift)).to(x.device) if ratio is None else ratio
     y, v = requant(op, t, x_type, x.detach(), unrounded=True)
@@ -131,7 +132,7 @@ def rescaled(op: Requant, t: Ints, x_type: Ints, x: torch.Tensor, ratio: torch.T
         shape[op.axis + 1 if op.axis >= 0 else op.axis] = -1
         ratio = ratio.view(shape)
     lo, hi = op.lo - op.zero, op.hi - op.zero  # both ends belong to the range; aten leaves them out
-    return Rescaled.apply(x, ratio, zero, log_clip, y, v, (lo - max(1, abs(lo)) * ULP, hi + max(1, abs(hi)) * ULP), op.zero)
+    return Rescaled.apply(x, ratio, zero, log_clip, y, v, (lo - max(1, abs(lo)) * ULP, hi + max(1, abs(hi)) * ULP), op.zero, moving)
 
 
 class Lower(Emitter):

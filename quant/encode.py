@@ -49,9 +49,10 @@ class Coding(nn.Module):
         z = self.fmt.lo + (self.fmt.hi - self.fmt.lo) * Damped.apply(self.offset, self.damp)
         return Exactly.apply(z.detach().round().clip(self.fmt.lo, self.fmt.hi), z)
 
-    def live(self) -> dict:
-        """What the gradient of a requant to these codes needs beside its ratio (Emitter.requant)."""
-        zero = {} if self.offset is None else {"zero": self.origin}
+    def live(self, lo: int | None = None, hi: int | None = None) -> dict:
+        """What the gradient of a requant to these codes, within [lo, hi], needs beside its ratio (Emitter.requant)."""
+        moving = lo is not None and lo > self.fmt.lo, hi is not None and hi < self.fmt.hi
+        zero = {} if self.offset is None else {"zero": self.origin, "moving": moving}
         return zero | ({"log_clip": Damped.apply(self.log_scale, self.damp)} if self.pact else {})
 
     def pads(self) -> dict:

@@ -37,25 +37,26 @@ class Rescaled(torch.autograd.Function):
     """Value of `exact`, gradient of clip(v, lo, hi) + zero with v = x * ratio, of which `v` holds the value as float32.
 
     ratio: scalar, or shaped to broadcast against x.  zero: the integer `offset` as a scalar with a gradient, or None.
-    log_clip: as in `clipping`, or None.
+    log_clip: as in `clipping`, or None.  moving: which of the bounds stand for a real value and so move with the zero point.
     """
 
     @staticmethod
-    def forward(ctx, x, ratio, zero, log_clip, exact, v, bounds: tuple[float, float], offset: int):
+    def forward(ctx, x, ratio, zero, log_clip, exact, v, bounds: tuple[float, float], offset: int, moving: tuple[bool, bool]):
         ctx.save_for_backward(ratio, v, exact if log_clip is not None else None)
-        ctx.bounds, ctx.x_type, ctx.offset = bounds, x.dtype, offset
+        ctx.bounds, ctx.x_type, ctx.offset, ctx.moving = bounds, x.dtype, offset, moving
         return exact
 
     @staticmethod
     def backward(ctx, grad):
         ratio, v, exact = ctx.saved_tensors
         lo, hi = ctx.bounds
+        beyond = [(grad * far).sum() for far, moves in zip((v <= lo, v >= hi), ctx.moving) if moves] if ctx.needs_input_grad[2] else []
         grad = torch.ops.aten.hardtanh_backward(grad.float(), v, lo, hi)
         to_x = (grad * ratio.float()).to(ctx.x_type) if ctx.needs_input_grad[0] else None
         to_ratio = (grad * v).sum_to_size(ratio.shape).to(ratio.dtype) / ratio if ctx.needs_input_grad[1] else None
-        to_zero = grad.sum().double() if ctx.needs_input_grad[2] else None
+        to_zero = sum(beyond, grad.sum()).double() if ctx.needs_input_grad[2] else None
         to_clip = (grad * (v + ctx.offset - exact)).sum().double() if ctx.needs_input_grad[3] else None
-        return to_x, to_ratio, to_zero, to_clip, None, None, None, None
+        return to_x, to_ratio, to_zero, to_clip, None, None, None, None, None
 
 
 def clipping(shadow: torch.Tensor, exact: torch.Tensor, log_clip: torch.Tensor | None) -> torch.Tensor:

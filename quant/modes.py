@@ -10,18 +10,21 @@ from .model import QuantNet
 from .recipe import Recipe
 from .site_layers import Layer, Weighted
 
+PASSES = {"input", "conv", "linear", "scale", "add", "mul", "matmul", "avgpool", "function", "concat", "maxpool", "reshape", "transpose", "slice"}
+# kinds of steps whose sites give the zero points of what they read and make a gradient
 STRETCHES = [2.0 ** (k / 4) for k in range(33)]  # of a weight scale, tried where an accumulator is limited
 
 
 def prepare(q: QuantNet, mode: str | dict) -> list[torch.nn.Parameter]:
     """Put q into a mode; returns the scales, zero points and clipping levels that it trains (none that a format fixes)."""
     trained = []
+    held = {c for s in q.sites if q.net.steps[s.name].kind not in PASSES for c in (s.out, *s.ins)}
     for site in q.sites:
         if isinstance(site, Weighted) and not site.fmt.scale and mode_of(q, site.name, mode) in ("lsq", "lsq+"):
             trained.append(site.log_scale)
     for coding, m in codings(q, mode).items():
         coding.pact = m == "pact"
-        if m == "lsq+" and not coding.fmt.signed and coding.zero > 0:
+        if m == "lsq+" and not coding.fmt.signed and coding.zero > 0 and coding not in held:
             coding.free()
         if m != "ste" and coding.log_scale.requires_grad and not coding.fmt.scale:
             trained += [coding.log_scale] + ([coding.offset] if m == "lsq+" and coding.offset is not None else [])

@@ -41,7 +41,8 @@ class Site(nn.Module):
         """An accumulator without zero point to the output's encoding, times `ratio` (realised as mul / 2**shift, if they are
         given); relu and clip are its bounds.
         """
-        return e.requant(f"{self.name}.q", acc, ratio, self.out.zero, *self.out.clamps(*self.clamp), axis, mul, shift, self.out.live())
+        lo, hi = self.out.clamps(*self.clamp)
+        return e.requant(f"{self.name}.q", acc, ratio, self.out.zero, lo, hi, axis, mul, shift, self.out.live(lo, hi))
 
 
 @describes("relu", "clip")

@@ -54,3 +54,14 @@ def test_a_clipping_level_gets_nothing_from_what_rounding_lost():
         for i, want in enumerate([0.0, 0.0, 60.0] if pact else [8.0 - 9, 24.0 - 23, 60.0]):
             (grad,) = torch.autograd.grad((code * t.exp())[0, i], t, retain_graph=True)
             assert float(grad) == pytest.approx(want, abs=1e-5)
+
+
+def test_bounds_that_move_with_the_zero_point():
+    """A relu's bound is the zero point itself: what it clips is 0 wherever the zero point goes."""
+    for moving, want in (((False, False), 1.0), ((True, False), 2.0), ((False, True), 2.0), ((True, True), 3.0)):
+        zero = torch.tensor(5.0, dtype=torch.float64, requires_grad=True)
+        x = torch.tensor([[-7.0, 2.0, 20.0]])
+        y = rescaled(Requant(np.array([1]), 0, 5, 5, 9), Ints((3,), 5, 9), Ints((3,), -20, 20), x, zero=zero, moving=moving)
+        assert y.tolist() == [[5, 7, 9]]
+        y.sum().backward()
+        assert float(zero.grad) == want
