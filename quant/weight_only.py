@@ -48,9 +48,9 @@ class WeightOnly:
 
     @property
     def other_bytes(self) -> int:
-        """Of everything else that has weights (embeddings, norms, biases that are not 0), in float16."""
+        """Of everything else that has weights (embeddings, norms, biases), in float16; one number repeated takes no room."""
         rest = (t for n, s in self.net.steps.items() for t in ((s.bias,) if n in self.coded else (s.weight, s.bias)) if s.kind != "constant")
-        return 2 * sum(t.numel() for t in rest if t is not None and t.any())
+        return 2 * sum(t.numel() for t in rest if t is not None and (t != t.flatten()[0]).any())
 
 
 def weight_only(net: Net, calibration: Calibration, options: str | Mapping[str, Option | str], method: str = "gptq", symmetric: bool = True,

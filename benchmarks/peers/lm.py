@@ -24,9 +24,9 @@ def model() -> LlamaForCausalLM:
     """The checkpoint as transformers has it."""
     source = lm_data.model()
     s = source.shape
-    config = LlamaConfig(vocab_size=s.vocabulary, hidden_size=s.dim, intermediate_size=PADDED, num_hidden_layers=s.layers, num_attention_heads=s.heads,
-                         num_key_value_heads=s.kv_heads, rms_norm_eps=1e-5, max_position_embeddings=512, tie_word_embeddings=False,
-                         bos_token_id=1, eos_token_id=2, torch_dtype="float32")
+    config = LlamaConfig(vocab_size=s.vocabulary, hidden_size=s.dim, intermediate_size=PADDED, num_hidden_layers=s.layers,
+                         num_attention_heads=s.heads, num_key_value_heads=s.kv_heads, rms_norm_eps=1e-5, max_position_embeddings=512,
+                         tie_word_embeddings=False, bos_token_id=1, eos_token_id=2, torch_dtype="float32")
     out, more = LlamaForCausalLM(config).eval(), PADDED - s.hidden
     state = {"model.embed_tokens.weight": source.embed.weight, "model.norm.weight": source.norm.weight, "lm_head.weight": source.head.weight}
     for i, b in enumerate(source.blocks):
@@ -79,6 +79,9 @@ def autoround(net, bits: int, group: int, variant: str, fit):
 PEERS = {"torchao": (torchao, ("sym", "asym", "hqq")), "hqq": (hqq, ("",)), "quanto": (quanto, ("",)), "autoround": (autoround, ("sym", "asym"))}
 
 
+def scored(net, test): return lm_data.score(lambda x: net(x).logits.float(), test)
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("out", type=Path)
@@ -87,7 +90,7 @@ def main() -> None:
     args = p.parse_args()
     torch.set_num_threads(1)
     fit, test = lm_data.split()
-    reference = lm_data.score(lambda x: model()(x).logits, test)
+    reference = scored(model(), test)
     run, variants = PEERS[args.peer]
     rows = [{"peer": args.peer, "setting": "float", "nats": reference.mean}]
     for setting in args.settings:
@@ -97,7 +100,7 @@ def main() -> None:
             try:
                 net = run(model(), int(bits), int(group or 0), variant, fit)
                 row["seconds"] = time.process_time() - start
-                drop, error = lm_data.score(lambda x: net(x).logits.float(), test).drop(reference)
+                drop, error = scored(net, test).drop(reference)
                 row |= {"drop": drop, "error": error, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
             except Exception as e:  # a peer's refusal is a result
                 row["refused"] = f"{type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}"[:160]
