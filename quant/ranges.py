@@ -43,7 +43,7 @@ def fit_ranges(q: QuantNet, calibration: Calibration, factors: tuple[float, ...]
 
 
 def _readers(q: QuantNet) -> dict[Coding, list[Layer]]:
-    """Encodings that only layers read, and those layers."""
+    """Encodings that only layers read, and those layers; the scale of a fixed point format stays."""
     readers: dict[Coding, list] = defaultdict(list)
     for site in q.sites:
         for coding in dict.fromkeys(site.ins):
@@ -51,7 +51,8 @@ def _readers(q: QuantNet) -> dict[Coding, list[Layer]]:
         if isinstance(site, Layer) and site.narrow:
             readers[site.narrow].append(site)
     whole = q.output  # read by whoever uses the net
-    return {c: sites for c, sites in readers.items() if c is not whole and all(isinstance(s, Layer) for s in sites)}
+    free = [c for c in readers if c is not whole and c.log_scale.requires_grad]
+    return {c: readers[c] for c in free if all(isinstance(s, Layer) for s in readers[c])}
 
 
 def _rounded(x: torch.Tensor, coding: Coding, factor: float) -> torch.Tensor:

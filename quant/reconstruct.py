@@ -110,7 +110,7 @@ def fit(q: QuantNet, block: Block, seen: Seen, s: Settings) -> Fitted:
 def _learn_roundings(twin: "Twin", roundings: dict[str, Rounding], s: Settings) -> None:
     groups = [{"params": [r.logit for r in roundings.values()], "lr": s.lr}]
     if s.scale_lr:
-        groups.append({"params": [p for r in roundings.values() for p in (r.stretch, r.push)], "lr": s.scale_lr})
+        groups.append({"params": [p for r in roundings.values() for p in (r.stretch, r.push) if p.requires_grad], "lr": s.scale_lr})
     optimizer, drops = torch.optim.Adam(groups), Drops(s.drop_prob, s.seed)
     settling = max(1, round(SETTLING[0] * s.iterations), min(SETTLING[1], s.iterations // 2))
     warm, free = round(s.warm * (s.iterations - settling)), s.iterations - settling

@@ -28,7 +28,7 @@ class Rounding:
         gap = (self.upper - self.lower).clip(min=1)
         h = ((v - self.lower) / gap).clip(0, 1)
         self.logit = (((h + OFFSET) / STRETCH) / (1 - (h + OFFSET) / STRETCH)).log().requires_grad_()
-        self.stretch = torch.zeros(site.log_scale.shape, requires_grad=True)
+        self.stretch = torch.zeros(site.log_scale.shape, requires_grad=not site.fmt.scale)  # a fixed point format keeps its step
         self.push = torch.zeros(len(weight), requires_grad=True)
         self.reach = site.out.encoding.scale * (site.out.fmt.hi - site.out.fmt.lo) * REACH
 

@@ -46,7 +46,7 @@ def test_blocks_take_every_site_once_and_make_the_float_net(name, joined):
 
 @pytest.mark.parametrize("name,option", [("residual", "ternary/uint4"), ("residual", "int2t/uint8"), ("branches", "int3/uint8"),
                                          ("attention", "int2/uint8"), ("sequence", "int8/uint4"), ("residual", "e2m1/uint8"),
-                                         ("sequence", "pot4/uint8")])
+                                         ("sequence", "pot4/uint8"), ("sequence", "fx4.3/uint4")])
 def test_losses_sink_and_every_choice_is_made(name, option):
     net, x, calibration, q = start(name, option)
     fitted = reconstruct(q, calibration, settings=Reconstruction(**SHORT))
