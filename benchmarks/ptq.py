@@ -5,7 +5,7 @@
 Every layer has the option, the first and the last too.  256 training images calibrate; the 500 test images are judged by the float and the
 quantized net, and the standard error is that of the paired difference.  Each row runs in a process of its own (processor seconds
 without imports and capture; memory: the peak beyond what the process had before).  ROWS.json is added to; rows that it holds are not
-run again.  PEER.json comes from benchmarks/peers/brevitas.py.
+run again.  PEER.json comes from benchmarks/peers/brevitas.py or torchao.py.
 """
 import argparse
 import json
@@ -25,18 +25,22 @@ from ir import Plan
 from ir.store import save_text
 
 OPTIONS = ("int8/uint8", "int6/uint6", "int4/uint8", "int4/uint4", "int3/uint4", "int2/uint4", "ternary/uint8")
-METHODS = {  # name -> (equalized first, observer of activations, arguments of quantize)
+METHODS = {  # "ranges": those of activations by the outputs of their readers; name -> (equalized first, observer of activations, arguments of quantize)
     "RTN minmax": (False, "minmax", {"weight_range": "minmax", "bias_correction": False}),
     "RTN mse": (False, "mse", {"bias_correction": False}),
     "bias": (False, "mse", {}),
     "analytic bias": (False, "mse", {"bias_correction": "analytic"}),
     "CLE": (True, "mse", {}),
+    "bias, ranges": (False, "mse", {"act_range": "output"}),
     "GPTQ": (False, "mse", {"rounding": "gptq"}),
-    "CLE GPTQ": (True, "mse", {"rounding": "gptq"}),
-    "AdaRound": (False, "mse", {"rounding": "adaround"}),
+    "GPTQ, ranges": (False, "mse", {"rounding": "gptq", "act_range": "output"}),
+    "CLE, GPTQ": (True, "mse", {"rounding": "gptq"}),
+    "AdaRound, ranges": (False, "mse", {"rounding": "adaround", "act_range": "output"}),
     "BRECQ": (False, "mse", {"rounding": "brecq"}),
-    "BRECQ Fisher": (False, "mse", {"rounding": "brecq", "settings": quant.Reconstruction(fisher=True)}),
+    "BRECQ, ranges": (False, "mse", {"rounding": "brecq", "act_range": "output"}),
+    "BRECQ, Fisher, ranges": (False, "mse", {"rounding": "brecq", "settings": quant.Reconstruction(fisher=True), "act_range": "output"}),
     "QDrop": (False, "mse", {"rounding": "qdrop"}),
+    "QDrop, ranges": (False, "mse", {"rounding": "qdrop", "act_range": "output"}),
 }
 
 
