@@ -25,7 +25,7 @@ from ir import Plan
 from ir.store import save_text
 
 OPTIONS = ("int8/uint8", "int6/uint6", "int4/uint8", "int4/uint4", "int3/uint4", "int2/uint4", "ternary/uint8")
-METHODS = {  # "ranges": those of activations by the outputs of their readers; name -> (equalized first, observer of activations, arguments of quantize)
+METHODS = {  # name -> (equalized first, observer of activations, arguments of quantize); "ranges": of activations, by the outputs
     "RTN minmax": (False, "minmax", {"weight_range": "minmax", "bias_correction": False}),
     "RTN mse": (False, "mse", {"bias_correction": False}),
     "bias": (False, "mse", {}),

@@ -46,10 +46,10 @@ def _readers(q: QuantNet) -> dict[Coding, list[Layer]]:
     """Encodings that only layers read, and those layers; the scale of a fixed point format stays."""
     readers: dict[Coding, list] = defaultdict(list)
     for site in q.sites:
-        for coding in dict.fromkeys(site.ins):
-            readers[coding].append(None if getattr(site, "narrow", None) else site)
-        if isinstance(site, Layer) and site.narrow:
-            readers[site.narrow].append(site)
+        for i, coding in enumerate(site.ins):
+            readers[coding].append(None if i in site.own else site)
+        for coding in site.own.values():
+            readers[coding].append(site)
     whole = q.output  # read by whoever uses the net
     free = [c for c in readers if c is not whole and c.log_scale.requires_grad]
     return {c: readers[c] for c in free if all(isinstance(s, Layer) for s in readers[c])}
