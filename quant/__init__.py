@@ -6,6 +6,7 @@ from .adapt_net import in_fixed_point
 from .adapt_numbers import Word as FixedPoint
 from .adapt_switch import Rules as AdaptRules
 from .adapt_train import Course as AdaptCourse
+from .augment import flip_and_crop
 from .capture import capture
 from .cluster import Clusters, cluster
 from .equalize import absorb, equalize
@@ -26,6 +27,7 @@ from .ptq import quantize, reconstruct
 from .ranges import fit_ranges
 from .reconstruct import Settings as Reconstruction
 from .qat import tune
+from .recipe import Recipe
 from .simulate import Simulation
 from .size import Size, size_report
 from .spikes import IELIF

@@ -16,13 +16,13 @@ class Limit:
     A2Q keeps the L1 norm of a channel's codes below (2**(bits - 1) - 1) / (largest input).  We bound what ir.infer proves: with
     inputs in [lo, hi] after the zero point, positive codes summing to P, negative ones to -M and the bias code b, the sum lies
     in [P lo - M hi + b, P hi - M lo + b].  That is never stricter, and for weights centred about 0 and unsigned inputs it
-    allows twice the norm (A2Q+, section 4.1).  A channel that breaks it is projected onto it: its values move towards 0 by one
-    threshold before they are rounded to the nearest (the Euclidean projection of A2Q+, section 4.2).  We differ: A2Q
+    allows twice the norm (A2Q+).  A channel that breaks it is projected onto it: its values move towards 0 by one
+    threshold before they are rounded to the nearest (the Euclidean projection that A2Q+ begins with).  We differ: A2Q
     rounds towards 0, which would leave nothing of ternary weights; here the integers themselves are checked.
     The bias may take half of the range.
     """
     bits: int
-    centred: bool = False  # the mean of each channel is taken off its weights (A2Q+, section 4.1)
+    centred: bool = False  # the mean of each channel is taken off its weights (A2Q+)
 
     @property
     def top(self) -> int: return (1 << self.bits - 1) - 1

@@ -87,7 +87,7 @@ def attach(q: QuantNet, x: torch.Tensor, momentum: float) -> None:
 
 @torch.no_grad()
 def reestimate(q: QuantNet, x: torch.Tensor) -> None:
-    """Running statistics of the trained weights, layer after layer, on the images x (Nagel et al. 2022, arXiv 2203.11086, section 5.1)."""
+    """Running statistics of the trained weights, layer after layer, on the images x (Nagel et al. 2022, arXiv 2203.11086)."""
     for site, acc, scale in accumulators(q, x):
         if site.norm is not None:
             mean, variance = site.norm.moments(acc, scale, site.axis)

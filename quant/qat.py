@@ -35,8 +35,8 @@ def tune(q: QuantNet, x, y=None, *, distill=None, augment: Callable | None = Non
     after_step: each f is called as f(step) after each optimizer step, or as f.step(step), f.apply() if it has those (masks of
     pruning; applied once more to averaged parameters).  progress(done, total, loss) is called after each batch.
     checkpoint: a file written after each epoch (and `every` so many steps), resumed from bit for bit if it is there; removed
-    by nobody.  In a torch.distributed group each process is given the same data and takes its share of each batch; rank 0
-    writes the file.
+    by nobody.  What a training adds to q (norms, trained zero points, limits) stays with it: lower q itself, or a deepcopy.
+    In a torch.distributed group each process is given the same data and takes its share of each batch; rank 0 writes the file.
     UserError: options, labels or a file that do not fit; a loss, gradient or parameter that is no number.
     """
     recipe = Recipe.of(recipe)
@@ -47,8 +47,9 @@ def tune(q: QuantNet, x, y=None, *, distill=None, augment: Callable | None = Non
         norming.attach(q, x[:NORM_IMAGES], recipe.norm_momentum)
     with training(q, recipe) as groups:
         student = Student(q, recipe.features)
-        teacher = Teacher(distill if distill is not None else q.net, student) if labels is None or distill is not None or recipe.features else None
-        run = Run(q, student, teacher, groups, recipe, len(x), list(after_step), checkpoint,
+        taught = labels is None or distill is not None  # else a teacher compares features alone
+        teacher = Teacher(distill if distill is not None else q.net, student) if taught or recipe.features else None
+        run = Run(q, student, teacher, taught, groups, recipe, len(x), list(after_step), checkpoint,
                   key(q, recipe, len(x), str(labels is None), str(distill is not None)))
         for epoch in range(len(run.at.history), recipe.epochs):
             order = torch.from_numpy(np.random.default_rng([recipe.seed, epoch]).permutation(len(x))).split(recipe.batch)
@@ -72,9 +73,9 @@ def tune(q: QuantNet, x, y=None, *, distill=None, augment: Callable | None = Non
 class Run:
     """One training under way: what a step needs and what a checkpoint holds."""
 
-    def __init__(self, q: QuantNet, student: Student, teacher: Teacher | None, groups: list[dict], recipe: Recipe, images: int, hooks: list,
-                 path: Path | str | None, belongs: str):
-        self.q, self.teacher, self.recipe, self.hooks, self.path, self.belongs = q, teacher, recipe, hooks, path, belongs
+    def __init__(self, q: QuantNet, student: Student, teacher: Teacher | None, taught: bool, groups: list[dict], recipe: Recipe, images: int,
+                 hooks: list, path: Path | str | None, belongs: str):
+        self.q, self.teacher, self.taught, self.recipe, self.hooks, self.path, self.belongs = q, teacher, taught, recipe, hooks, path, belongs
         self.parameters = [p for g in groups for p in g["params"]]
         self.optimizer = _optimizer(groups, recipe)
         self.steps = recipe.epochs * -(-images // recipe.batch)
@@ -120,7 +121,7 @@ class Run:
     def loss(self, images: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         out, features = self.model(images)
         taught, wanted = self.teacher(images) if self.teacher else (None, [])
-        loss = loss_of(out, labels, taught, self.recipe)
+        loss = loss_of(out, labels, taught if self.taught else None, self.recipe)
         if wanted:
             loss = loss + self.recipe.feature_weight * feature_loss(features, wanted)
         levels = clipping_levels(self.q)

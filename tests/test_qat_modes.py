@@ -72,7 +72,7 @@ def test_zero_points_are_trained_by_lsq_plus_alone(problem):
 
 
 def test_the_gradient_of_a_zero_point_is_that_of_lsq_plus():
-    """In the range 0, outside of it minus the scale a code (Bhalgat et al. 2020, equation 4, offset = -scale * zero)."""
+    """In the range 0, outside of it minus the scale a code (Bhalgat et al. 2020; offset = -scale * zero)."""
     c = Coding(FORMATS["uint3"], Encoding(0.5, 3))
     c.free()
     for value, want in ((0.6, 0.0), (-0.2, 0.0), (-9.0, -0.5 * 7), (9.0, -0.5 * 7)):

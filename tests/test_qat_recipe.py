@@ -170,6 +170,15 @@ def test_features_are_the_real_values_of_sites(start):
     assert float(feature_loss(had[:1], wanted[:1]).detach()) == pytest.approx(float(want), rel=1e-5)
 
 
+def test_features_beside_labels_bring_no_outputs_of_a_teacher(start):
+    net, q, x, y = start
+    t, seen = copy.deepcopy(q), []
+    tune(t, x, y, epochs=1, batch=96, features=("mean",), progress=lambda done, total, loss: seen.append(loss))
+    out, had = Student(q, ("mean",))(x)
+    want = torch.nn.functional.cross_entropy(out, y) + feature_loss(had, [net(x, keep=True)["mean"]])
+    assert seen[0] == pytest.approx(float(want.detach()), rel=1e-5)
+
+
 def test_features_that_cannot_be(start):
     _, q, x, y = start
     with pytest.raises(UserError, match=r"^features: the model has no step 'layer9' \(it has x, conv1, .*\)$"):
