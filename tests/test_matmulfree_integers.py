@@ -8,9 +8,10 @@ import torch
 
 import codegen
 from benchmarks.matmulfree import compare_block, letters, losses, synthetic, tokens_of
-from ir import Graph, Input, Ints, UserError, infer, run
+from ir import Graph, Input, Ints, Plan, UserError, infer, run
 from ir.store import load_graph, save_graph
-from quant import MatMulFreeLM, execute, lower_lm, train_lm
+from quant import BitLinear, MatMulFreeLM, calibrate, capture, execute, lower_lm, quantize, train_lm
+from quant.bitlinear import ternary_codes
 from quant.fixed_point import Fixed, Rows, multiplier
 from quant.matmulfree_lower import PRECISIONS, Precision, about, lower_block
 from test_matmulfree import TEXT
@@ -196,3 +197,19 @@ def test_onnx_agrees():
 def test_compiled_code_agrees():
     g, x = lower_lm(model(1), 3), np.random.default_rng(0).integers(0, 17, (3, 3))
     assert np.array_equal(codegen.tvm.build(g)(x), run(g, x))
+
+
+def test_a_captured_bitlinear_keeps_its_integers():
+    """As a layer of an ordinary net with ternaryt/int8d: the same weights, and codes that differ where the 16-bit input was rounded."""
+    m = torch.nn.Sequential(BitLinear(24, 20, "up"), BitLinear(20, 16, "up"), torch.nn.Linear(16, 3)).eval()
+    torch.nn.init.normal_(m[0].norm.weight, 1, 0.3)
+    x = torch.randn(64, 5, 24)
+    net = capture(m, x)
+    q = quantize(net, Plan({n: "ternaryt/int8d" if "linear" in n else "int8/int8" for n in net.layers}), calibrate(net, x), bias_correction=False)
+    g = q.lower()
+    values, codes = run(g, q.encode(x).long().numpy(), keep=True), m[0].integers(x)[0].numpy()
+    assert np.array_equal(g.nodes["0.linear"].op.weight, ternary_codes(m[0].weight)[0].numpy())
+    differs = np.abs(values["0.linear.codes"].reshape(codes.shape) - codes)
+    assert differs.max() <= 1 and differs.mean() < 0.01
+    with torch.no_grad():
+        assert (q(x) - m(x)).square().mean() < 2e-4 * m(x).var()
