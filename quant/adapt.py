@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ir import Option, Plan, UserError
+from ir import FORMATS, Option, Plan, UserError
 from .adapt_net import Diverged
 from .adapt_numbers import Word, fixed
 from .adapt_switch import Rules
@@ -40,13 +40,16 @@ class Adapted:
     def plan(self, net: Net) -> Plan:
         """The plan `fxWL.FL/fxWL.FL` of each layer of the captured module; a module that is called twice has its word twice.
 
-        UserError: a layer that was not trained.
+        Batch norm that is folded into a layer takes its weights off their grid; they are rounded to it anew.
+        UserError: a layer that was not trained, or one of more bits than formats have.
         """
         options = {}
         for n in net.layers:
             name = n if n in self.words else re.sub(r"_\d+$", "", n)
             if name not in self.words:
                 raise UserError(f"layer {n!r} was not trained in fixed point (these were: {', '.join(self.words)}); capture the module that was")
+            if any(str(w) not in FORMATS for w in self.words[name]):
+                raise UserError(f"layer {n!r} ended at {self.words[name][0]}, and formats have 2 to 16 bits; train with most=16")
             options[n] = Option(*map(str, self.words[name]))
         return Plan(options, model=net.hash, why={"method": "adapt", "trained": {k: str(v) for k, v in self.trained.items()}, "notes": self.notes})
 
@@ -79,8 +82,7 @@ def adapt(model: nn.Module, x, y, rules: Rules | None = None, course: Course | N
                     save(path, t.key(), Progress(t.history), {"adapt": t})
     except Diverged as e:
         kept = f"the last good checkpoint is kept at {path}" if path and path.exists() else "no checkpoint is kept: give a file for one"
-        raise UserError(f"training stopped in step {t.done + 1}: layer {e} has NaN or infinity; {kept}; lower the learning rate "
-                        f"(now {course.lr:g})") from None
+        raise UserError(f"training stopped in step {t.done + 1}: {e}; {kept}; lower the learning rate (now {course.lr:g})") from None
     finally:
         model.eval()
     return hand_back(t)

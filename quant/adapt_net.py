@@ -12,8 +12,10 @@ from .fake import Exactly
 LAYERS = (nn.Conv1d, nn.Conv2d, nn.Linear)
 
 
-class Diverged(Exception):
-    """A layer gave what is no number."""
+class Diverged(UserError):
+    """A layer has what is no number."""
+
+    def __init__(self, layer: str): super().__init__(f"layer {layer!r} has NaN or infinity")
 
 
 def layers_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -35,7 +37,7 @@ def in_fixed_point(model: nn.Module, words: Mapping[str, Word] | Callable[[str],
     """Within it, inputs and outputs of each layer are rounded to its word; gradients pass as if they were not.
 
     words: of each layer by module path.  rng: rounds stochastically; None: to the nearest.  in_place: the input is rounded for
-    everybody who reads it.  seen: takes up the largest |input| of each layer.  Raises Diverged for what is no number.
+    everybody who reads it.  seen: takes up the largest |input| of each layer.  UserError: a layer's input or output is no number.
     """
     word_of = words if callable(words) else words.__getitem__
 

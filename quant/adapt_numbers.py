@@ -80,7 +80,7 @@ def tnvs_deviation(fan_in: int, gain: float = 0.5) -> float:
 def initialize(model: torch.nn.Module, gain: float = 0.5, seed: int = 0) -> None:
     """AdaPT's start: weights of Conv1d, Conv2d and Linear by tnvs_, their biases from U(+-1/sqrt(weight.shape[1])).
 
-    The paper's text has 1/sqrt(fan_in); for a dense layer that is the same.
+    As the official code has it: the kernel of a convolution does not count in the bias.
     """
     rng = torch.Generator().manual_seed(seed)
     for m in model.modules():

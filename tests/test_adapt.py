@@ -248,6 +248,9 @@ def test_the_plan_names_the_formats_of_the_captured_layers():
     with pytest.raises(UserError, match=r"^layer '9' was not trained in fixed point \(these were: 0, 5\); capture the module that was$"):
         other = capture(nn.Sequential(*[nn.Identity()] * 9, nn.Linear(4, 2)), torch.zeros(2, 4))
         a.plan(other)
+    a.words["5"] = (FixedPoint(20, 8), FixedPoint(16, 8))
+    with pytest.raises(UserError, match=r"^layer '5' ended at fx20.8, and formats have 2 to 16 bits; train with most=16$"):
+        a.plan(net)
 
 
 def test_a_word_above_the_most_bits_is_narrowed_and_said():
@@ -293,7 +296,7 @@ def test_a_training_that_diverges_says_where_and_keeps_the_last_good_checkpoint(
         def forward(self, x): return x.sqrt()  # of a negative number: none
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 4), Root(), nn.Linear(4, 4))
-    with pytest.raises(UserError, match=r"^training stopped in step 1: layer 3 has NaN or infinity; no checkpoint is kept: give a file for one; "
+    with pytest.raises(UserError, match=r"^training stopped in step 1: layer '3' has NaN or infinity; no checkpoint is kept: give a file for one; "
                                         r"lower the learning rate \(now 0.05\)$"):
         train(model=model)
     path = tmp_path / "a.pt"
@@ -306,7 +309,7 @@ def test_a_training_that_diverges_says_where_and_keeps_the_last_good_checkpoint(
             kept["file"] = path.read_bytes()
             model2[5].weight.data[0, 0] = math.nan
     model2 = small()
-    with pytest.raises(UserError, match=rf"^training stopped in step 9: layer 5 has NaN or infinity; the last good checkpoint is kept at {path};"):
+    with pytest.raises(UserError, match=rf"^training stopped in step 9: layer '5' has NaN or infinity; the last good checkpoint is kept at {path};"):
         train(model=model2, progress=poison, checkpoint=path)
     assert path.read_bytes() == kept["file"]
     train(model=small(), checkpoint=path)  # goes on from there
