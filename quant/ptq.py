@@ -27,7 +27,8 @@ def quantize(net: Net, plan: Plan, calibration: Calibration, rounding: str = "ne
     "adaround" layer by layer, "brecq" block by block, "qdrop" also with activations left unrounded by chance and
     their scales learned; `settings` says how.  bias_correction: each layer's bias takes up the mean error of its outputs on
     calibration images, layer after layer (True or "empirical"; Nagel et al. 2019, arXiv 1906.04721, section 4.2), or what the
-    rounding of its weights does to the mean of its float inputs ("analytic").  weight_range: "mse" or "minmax".
+    rounding of its weights does to the mean of its float inputs ("analytic"); where rounding is learned, biases are learned with it
+    and nothing corrects them afterwards: errors that cancel within a block would return.  weight_range: "mse" or "minmax".
     act_range: ranges of activations as the calibration's "observer" chose them, or scaled by what is best for the "output" of the
     layers that read them (quant/ranges.py).
     UserError: a plan that does not fit, an unknown word.
@@ -43,6 +44,7 @@ def quantize(net: Net, plan: Plan, calibration: Calibration, rounding: str = "ne
         fit_ranges(q, calibration)
     if rounding in PRESETS:
         reconstruct(q, calibration, joined=rounding != "adaround", settings=settings or PRESETS[rounding])
+        return q
     if rounding == "gptq" or bias_correction in (True, "empirical"):
         mend(q, calibration, rounding, bias_correction in (True, "empirical"))
     if bias_correction == "analytic":

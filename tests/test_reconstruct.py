@@ -90,6 +90,14 @@ def test_without_drops_qdrop_is_brecq():
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
 
 
+def test_nothing_corrects_biases_that_were_learned():
+    net, x, calibration, q = start("residual", "int2/uint4")
+    reconstruct(q, calibration, settings=Reconstruction(**SHORT))
+    for correction in (True, "analytic"):
+        other = quantize(net, q.plan, calibration, "brecq", correction, settings=Reconstruction(**SHORT))
+        assert all(torch.equal(a, b) for a, b in zip(q.parameters(), other.parameters()))
+
+
 def test_drops():
     had, real = torch.ones(100, 100), torch.zeros(100, 100)
     assert Drops(1.0, 0).mixed(had, real) is had and not Drops(0.0, 0).mixed(had, real).any()
