@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from ir import FORMATS, Encoding, NumberFormat, Option, Plan, UserError
 from .encode import activation_format
-from .net import SPIKES, Net, Step
+from .net import ROOTS, SPIKES, Net, Step
 from .sites import bounds, intersect
 
 FUSES = {"conv", "linear", "add", "mul", "matmul", "scale", "avgpool", "function", "layernorm", "rmsnorm"}  # take over a following relu or clip
@@ -160,7 +160,7 @@ class Wishes:
         """None: whatever there is (it moves codes, or the input is integer anyway)."""
         if s.kind in LAYERS:
             return FORMATS[TOKENS] if self.plan[s.name].dynamic else self.plan[s.name].act_format
-        if s.kind in NORMS:
+        if s.kind in NORMS or s.attrs.get("fn") in ROOTS:
             return FORMATS[WIDE]
         if s.kind == "matmul":
             return widest([plain(self.plan[n].act_format) for n in self._sources(s)] or [FORMATS[DEFAULT]])

@@ -21,6 +21,7 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {  # elementwise;
     "log_sigmoid": F.logsigmoid, "sqrt": torch.sqrt, "rsqrt": torch.rsqrt,
     "ie_lif": lambda x: (SPIKES * x).clip(0, SPIKES).add(0.5).floor() / SPIKES,
 }
+ROOTS = ("sqrt", "rsqrt")  # but these have an exact integer form
 
 
 @dataclass

@@ -8,7 +8,8 @@ from torch import nn
 from ir import Concat, Constant, Lut, MatMul, MaxPool, Mul, Pad, Reshape, Slice, SumPool, Transpose
 from .emit import Emitter, Value
 from .encode import Coding
-from .net import Step, compute
+from .net import ROOTS, Step, compute
+from .site_roots import RootSite
 from .sites import Site, describes
 
 
@@ -50,6 +51,9 @@ class AvgPoolSite(Site):
 
 
 @describes("function")
+def function(step, *args, **options) -> Site: return (RootSite if step.attrs["fn"] in ROOTS else FunctionSite)(step, *args, **options)
+
+
 class FunctionSite(Site):
     """A nonlinearity of a narrow code as a table, computed once in float64.  `narrow` as in a layer."""
 
