@@ -10,7 +10,7 @@ from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Ints, L
                 Reshape, Slice, Sqrt, SumPool, Transpose, UserError, ops)
 from ir.infer import exact_bound
 
-from .tvm_kernels import Kernel, T, columns_of, elementwise, lanes_of, loops, rows, tiles
+from .tvm_kernels import Kernel, T, columns_of, elementwise, lanes, lanes_of, loops, rows, tiles
 from .words import magnitude, word, word_of
 
 INT32, INT64 = (1 << 31) - 1, (1 << 63) - 1
@@ -72,8 +72,10 @@ def lower(emit, n: Node, types: tuple[Ints, ...], xs: list, fused: Node | None):
             post = Post(t, op)
             return emit.call([x], post.consts, out, lambda k: elementwise(k, t.shape, lambda *i: post.on(k)(k.args[0][i], i)))
         case Add() | Mul() | Div():
-            dtype = calc(max(magnitude(n.type), *map(magnitude, types), *([2 * magnitude(t) + 2 * types[1].hi] if isinstance(op, Div) else [])))
-            join = {Add: lambda a, b: a + b, Mul: lambda a, b: a * b, Div: ops.divide}[type(op)]
+            bound = max(magnitude(n.type), *map(magnitude, types), *([2 * magnitude(t) + 4 * types[1].hi] if isinstance(op, Div) else []))
+            dtype = calc(bound)
+            divide = (lambda a, b: _divide(a, b).astype(dtype)) if bound < 1 << 53 else ops.divide
+            join = {Add: lambda a, b: a + b, Mul: lambda a, b: a * b, Div: divide}[type(op)]
 
             def both(k):
                 a, b = (lambda *i, buffer=b: buffer[i].astype(dtype) for b in (k.args[0], k.args[-1]))
@@ -125,8 +127,17 @@ def lower(emit, n: Node, types: tuple[Ints, ...], xs: list, fused: Node | None):
     raise UserError(f"node {n.name!r}: the TVM backend has no rule for {type(op).__name__}")
 
 
+def _divide(a, b):
+    """ops.divide of integers below 2**53 in float64, whose division runs in vectors.
+
+    It is exact: a quotient n / d that is no integer is at least 1 / d below the next one, and less than that is lost by rounding.
+    """
+    whole = ops.divide(a, b)
+    return tirx.floor(whole.a.astype("float64") / whole.b.astype("float64"))
+
+
 def _recur(emit, n: Node, types, xs: list, out):
-    """Step by step: each reads what the step before it has written."""
+    """Step by step, a row of states side by side: each reads what the step before it has written."""
     op, (steps, *space) = n.op, n.type.shape
     state = max(magnitude(t) for t in (n.type, *types[2:]))
     dtype = calc(magnitude(types[0]) * state + magnitude(types[1]) + (1 << op.shift))
@@ -134,14 +145,20 @@ def _recur(emit, n: Node, types, xs: list, out):
     def write(k):
         def step(s, t, i):
             f, c = (k.args[j][(i[0], t, *i[1:])].astype(dtype) for j in (0, 1))
-            return ops.clamp(ops.round_shift(f * s + c, op.shift), op.lo, op.hi).astype(k.out.dtype)
+            value = ops.clamp(ops.round_shift(f * s + c, op.shift), op.lo, op.hi).astype(k.out.dtype)
+            T.buffer_store(k.out, value, [i[0], t, *i[1:]])
         first = (lambda i: k.args[2][(i[0], 0, *i[1:])].astype(dtype)) if len(xs) > 2 else lambda i: tirx.const(0, dtype)
-        with k.outer(*space) as i:
-            T.buffer_store(k.out, step(first(i), 0, i), [i[0], 0, *i[1:]])
+        with k.outer(*space[:-1]) as head:
+            _across(space, lambda *j: step(first((*head, *j)), 0, (*head, *j)))
             if steps > 1:
                 with loops(steps - 1) as (t,):
-                    T.buffer_store(k.out, step(k.out[(i[0], t, *i[1:])].astype(dtype), t + 1, i), [i[0], t + 1, *i[1:]])
+                    _across(space, lambda *j: step(k.out[(head[0], t, *head[1:], *j)].astype(dtype), t + 1, (*head, *j)))
     return emit.call(xs, [], out, write)
+
+
+def _across(space: list[int], body) -> None:
+    """body(j) along the last axis of `space` in vectors, or body() where there is none."""
+    lanes(space[-1], body) if space else body()
 
 
 def narrow(a: np.ndarray) -> np.ndarray:
