@@ -69,9 +69,10 @@ SWEEPS = {  # module -> usual point, changes to it, what mixtures draw from
         each(Lanes=(1, 8), Blocks=(1, 32), WeightWidth=(2, 8), dsp_bits=(2,)),
         dict(Lanes=(1, 2, 4, 8), Blocks=(4, 16), InWidth=(4, 8), InSigned=(0, 1), WeightWidth=(2, 4, 8), OutWidth=(14, 20))),
     "qs_requant": (
-        dict(Lanes=4, Rows=8, Repeat=1, InWidth=20, InSigned=1, OutWidth=8, MulWidth=15, Shift=20, Zero=0, Lo=0, Hi=255),
+        dict(Lanes=4, Rows=8, Repeat=1, InWidth=20, InSigned=1, OutWidth=8, MulWidth=15, MulSigned=0, Shift=20, Zero=0, Lo=0, Hi=255),
         each(Lanes=(1, 8), Rows=(1,), InWidth=(12, 17), MulWidth=(8,), Shift=(12,))
-        + [dict(OutWidth=4, Lo=-8, Hi=7, Rows=64), dict(Lo=-128, Hi=127, Zero=-20, InWidth=28), dict(OutWidth=2, Lo=0, Hi=3, MulWidth=17)],
+        + [dict(OutWidth=4, Lo=-8, Hi=7, Rows=64), dict(Lo=-128, Hi=127, Zero=-20, InWidth=28), dict(OutWidth=2, Lo=0, Hi=3, MulWidth=17),
+           dict(MulSigned=1, MulWidth=16)],
         dict(Lanes=(1, 2, 4, 8), Rows=(1, 4, 16), InWidth=(12, 16, 19, 22), MulWidth=(8, 12, 15, 17), Shift=(12, 16, 18, 22))),
     "qs_window": (
         dict(Lanes=4, Blocks=4, Groups=1, Width=8, PadValue=0, InRows=16, InCols=16, OutRows=16, OutCols=16, KernelRows=3, KernelCols=3,
@@ -93,6 +94,20 @@ SWEEPS = {  # module -> usual point, changes to it, what mixtures draw from
                [dict(Lanes=n, AWidth=a, BWidth=a, OutWidth=a + 1) for n, a in ((1, 8), (8, 4), (4, 16))], {}),
     "qs_mul": (dict(Lanes=4, AWidth=8, ASigned=1, BWidth=8, BSigned=1, OutWidth=16),
                each(Lanes=(1,)) + [dict(AWidth=a, BWidth=b, OutWidth=a + b) for a, b in ((4, 4), (12, 6), (16, 16))], {}),
+    "qs_div": (dict(Lanes=1, AWidth=16, ASigned=1, BWidth=12, OutWidth=9, OutSigned=1, Turns=1),
+               each(Lanes=(4,), Turns=(2, 4, 8), BWidth=(6, 20), AWidth=(24,))
+               + [dict(OutWidth=16, Turns=t, AWidth=24, ASigned=0, OutSigned=0) for t in (1, 4, 16)], {}),
+    "qs_sqrt": (dict(Lanes=1, InWidth=20, OutWidth=10, Turns=1),
+                each(Lanes=(4,), Turns=(2, 5, 10))
+                + [dict(InWidth=w, OutWidth=w // 2, Turns=t) for w, t in ((32, 1), (32, 16), (40, 4), (10, 1))], {}),
+    "qs_recur": (dict(Lanes=1, Steps=16, Beats=32, AWidth=8, ASigned=0, BWidth=16, BSigned=1, CWidth=1, CSigned=0, OutWidth=8, OutSigned=1,
+                      SumWidth=18, Shift=8, Lo=-128, Hi=127),
+                 [dict(Lanes=4), dict(Beats=2), dict(CWidth=8, CSigned=1), dict(OutWidth=16, SumWidth=25, Lo=-32768, Hi=32767),
+                  dict(AWidth=16, OutWidth=16, SumWidth=33, Shift=15, BWidth=31, Lo=-32768, Hi=32767), dict(Beats=512, Lanes=2)], {}),
+    "qs_constant": (dict(Width=16, Beats=64), [dict(Width=w, Beats=n) for w, n in ((8, 16), (32, 300), (64, 1), (12, 1000))], {}),
+    "qs_expand": (dict(Width=16, Block=1, Repeat=32, Copies=1),
+                  [dict(Width=w, Block=b, Repeat=r, Copies=c)
+                   for w, b, r, c in ((8, 1, 4, 4), (64, 1, 100, 1), (16, 16, 8, 1), (8, 64, 3, 1), (32, 300, 12, 1))], {}),
     "qs_lut": (dict(Lanes=1, InWidth=8, OutWidth=8),
                [dict(InWidth=4), dict(Lanes=4, OutWidth=4), dict(InWidth=10, OutWidth=16)], {}),
     "qs_gather": (dict(InWidth=6, NumRows=64, RowBeats=4, Lanes=2, OutWidth=8), each(NumRows=(16,), RowBeats=(1,), Lanes=(8,)), {}),

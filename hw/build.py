@@ -1,32 +1,37 @@
 """Graph -> netlist: the straight walk.  What stands for one op is in hw/rules.py."""
 import math
 
-from ir import Conv, Dense, Graph, Input, Node
+from ir import Constant, Conv, Dense, Graph, Input, Node
 
 from .fifo import depths
-from .flow import Flow, Folding, depthwise, flows
+from .flow import Flow, Folding, Take, depthwise, flows
 from .netlist import Netlist, Stream
 from .orders import channels_inner, inner_axis, moves, beat_moves, divisors, usual_axis
 from .rules import Rule, lower
+from .rules_arith import constant
 
 JOIN_DEPTH = 2  # beats more than the skew asks for: the buffer's own two cycles
 
 
 def build(g: Graph, folding: Folding | None = None) -> Netlist:
     """The netlist of the whole graph, from AXI-Stream to AXI-Stream.  UserError: an impossible folding."""
-    plan, net, bridge = flows(g, folding), Netlist(), depths(g)
+    plan, net, bridge = flows(g, folding), Netlist(), depths(g, folding)
     net.taken |= {"clk_i", "rst_ni"}
     slack = 2 * max(f.lanes for f in plan.values())  # beats are whole: that much may wait for the rest of one
     branches: dict[str, list[Stream]] = {}
     readers = {n: sum(m.args.count(n) for m in g.nodes.values()) + (g.nodes[n] is g.output) for n in g.nodes}
     for n in g.nodes.values():
+        if isinstance(n.op, Constant):
+            continue
         if isinstance(n.op, Input):
             made = _entry(net, n, plan[n.name])
         else:
-            args = [_take(net, g, n, k, plan, branches[a].pop(), bridge.get((n.name, k), 0) + slack) for k, a in enumerate(n.args)]
+            args = [constant(net, g.nodes[a], plan[a], plan[n.name].takes[k]) if a not in branches else
+                    _take(net, g, n, k, plan, branches[a].pop(), bridge.get((n.name, k), 0) + slack) for k, a in enumerate(n.args)]
             made = lower(Rule(net, n, [g.nodes[a].type for a in n.args], [plan[a] for a in n.args], plan[n.name], args))
         branches[n.name] = _fork(net, n.name, made, readers[n.name])
-    _exit(net, g, plan[g.output.name], branches[g.output.name].pop())
+    last = branches[g.output.name].pop() if g.output.name in branches else constant(net, g.output, plan[g.output.name], Take(1))
+    _exit(net, g, plan[g.output.name], last)
     return net
 
 

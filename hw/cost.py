@@ -7,7 +7,7 @@ from ir import Graph, Lut, Node, Requant, UserError, store
 
 from .build import build, gather_depth
 from .choose import Choice
-from .flow import Flow, Folding, Take, depthwise, flows, legal
+from .flow import Flow, Folding, Take, depthwise, digits, flows, legal
 from .models import predict
 from .netlist import Instance, Netlist
 from .rules import Rule, lower
@@ -57,7 +57,7 @@ def choices(g: Graph, n: Node, target: Target, plan: dict[str, Flow] | None = No
     neighbour's choice too.  With `max_cycles` only the foldings that no smaller one matches are given.
     """
     plan = plan or flows(g)
-    found = [(f, pace(g, n, {n.name: _flow(n, plan, *f)})) for f in legal(g, n.name)]
+    found = [(f, pace(g, n, {n.name: _flow(g, n, plan, *f)})) for f in legal(g, n.name)]
     if max_cycles is not None:
         found = [(f, c) for f, c in found if c <= max_cycles] or [min(found, key=lambda e: e[1])] if found else []
         found = [(f, c) for f, c in found if not any(h != f and h[0] <= f[0] and h[1] <= f[1] for h, _ in found)]
@@ -84,7 +84,7 @@ class _Sketch(Netlist):
     def mem(self, name: str, values, width: int) -> str: return self.unique(name)
 
 
-def _flow(n: Node, plan: dict[str, Flow], pe: int, simd: int) -> Flow:
+def _flow(g: Graph, n: Node, plan: dict[str, Flow], pe: int, simd: int) -> Flow:
     """The node's flow with this folding; arguments arrive in the lanes that it asks for."""
     takes = plan[n.name].takes
     match type(n.op).__name__:
@@ -96,11 +96,12 @@ def _flow(n: Node, plan: dict[str, Flow], pe: int, simd: int) -> Flow:
             lanes = (1,)
         case _:
             lanes = (pe,) * len(takes)
-    return Flow(plan[n.name].order, pe, tuple(Take(k) for k in lanes))
+    turns = -(-digits(g, n) // simd) if type(n.op).__name__ in ("Div", "Sqrt") else 1
+    return Flow(plan[n.name].order, pe, tuple(Take(k) for k in lanes), turns)
 
 
 def _instances(g: Graph, n: Node, plan: dict[str, Flow], pe: int, simd: int) -> Iterator[Instance]:
-    net, flow = _Sketch(), _flow(n, plan, pe, simd)
+    net, flow = _Sketch(), _flow(g, n, plan, pe, simd)
     types = [g.nodes[a].type for a in n.args]
     args = [net.stream(f"arg{k}", take.lanes, t.bits, t.signed, t.size) for k, (t, take) in enumerate(zip(types, flow.takes))]
     if depth := gather_depth(n.op, pe, simd):

@@ -5,26 +5,32 @@ t-th element to the join, the short one must put away all it makes of those N el
 With  need(t) = elements of the fork that must have passed before t elements reach the join  on every branch, the buffer
 of branch i holds  max over t and over the other branches j of  made_i(need_j(t + 1)) - t,  where made_i inverts need_i.
 This counts nothing that modules hold themselves, so it is enough, never too little; two frames are looked at, as the
-next one enters while the last one leaves.  (FINN simulates to size its FIFOs; we differ: it is computed.)
+next one enters while the last one leaves.  On top comes what flows, at the pace of the whole, while the results of the
+slower branch are still under way in its modules: without it nothing would block, but all would wait.
+(FINN simulates to size its FIFOs; we differ: it is computed.)
 """
+import math
 from functools import cache
 
 import numpy as np
 
-from ir import Concat, Conv, Dense, Gather, Graph, MatMul, MaxPool, Node, Pad, Slice, SumPool
+from ir import Concat, Constant, Conv, Dense, Expand, Gather, Graph, MatMul, MaxPool, Node, Pad, Recur, Slice, SumPool
 
-from .flow import Flow, concat_chunk, flows
+from .flow import Flow, Folding, by_rows, concat_chunk, expansion, flows
 from .orders import inner_axis
+from .schedule import lag, pace
 
 
-def depths(g: Graph) -> dict[tuple[str, int], int]:
+def depths(g: Graph, folding: Folding | None = None) -> dict[tuple[str, int], int]:
     """(node, number of its argument) -> elements to buffer there; only joins whose arguments meet a fork again are named."""
-    plan = flows(g)
+    plan = flows(g, folding)
     reads = {n: sum(m.args.count(n) for m in g.nodes.values()) for n in g.nodes}
     want = cache(lambda name, k: wanted(g, g.nodes[name], k, plan))
+    late = {n.name: lag(g, n, plan) for n in g.nodes.values()}
+    frame = max(pace(g, n, plan) for n in g.nodes.values())
     out: dict[tuple[str, int], int] = {}
-    for fork in (n for n, k in reads.items() if k > 1):
-        for (name, k), held in _from(g, fork, reads, want).items():
+    for fork in (n for n, k in reads.items() if k > 1 and not isinstance(g.nodes[n].op, Constant)):
+        for (name, k), held in _from(g, fork, reads, want, late, frame).items():
             out[name, k] = max(out.get((name, k), 0), held)
     return out
 
@@ -36,6 +42,8 @@ def wanted(g: Graph, n: Node, k: int, plan: dict[str, Flow]) -> np.ndarray:
     if plan[n.name].takes[k].reorder is not None:
         return np.where(t > 0, x.size, 0)
     match n.op:
+        case MaxPool() | SumPool() if by_rows(n.op, x.shape, plan[n.args[0]].order, plan[n.name].lanes):
+            return t * math.prod(x.shape[1:])
         case Conv() | MaxPool() | SumPool():
             return _window(n, x.shape, t)
         case MatMul():
@@ -52,6 +60,12 @@ def wanted(g: Graph, n: Node, k: int, plan: dict[str, Flow]) -> np.ndarray:
             return -(-t // len(w)) * w.shape[1]
         case Slice() | Pad():
             return _kept(n, x, plan, t)
+        case Expand(to):
+            for block, repeat in reversed(expansion(x.shape, to, inner_axis(plan[n.name].order, to))):
+                t = -(-t // (block * repeat)) * block
+            return t
+        case Recur() if k == 2:
+            return np.minimum(t, x.size)
     return t
 
 
@@ -93,21 +107,25 @@ def _kept(n: Node, x, plan: dict[str, Flow], t: np.ndarray) -> np.ndarray:
     return np.append(0, np.maximum.accumulate(at[np.moveaxis(index, axis, -1).ravel()]) + 1)[t]
 
 
-def _from(g: Graph, fork: str, reads: dict[str, int], want) -> dict[tuple[str, int], int]:
-    """Elements to buffer at the joins between `fork` and the node where all its branches have met again."""
+def _from(g: Graph, fork: str, reads: dict[str, int], want, lags: dict[str, int], frame: int) -> dict[tuple[str, int], int]:
+    """Elements to buffer at the joins between `fork` and the node where all its branches have met again; `frame`: cycles of one."""
     size = g.nodes[fork].type.size
+    late = {fork: 0}                     # node -> cycles from an element of the fork to what it makes of it
     needs = {fork: np.arange(size + 1)}  # node -> elements of the fork it needs before its first t
     out, loose = {}, reads[fork]         # ends of branches that nothing has taken up yet
     for n in g.nodes.values():
         paths = {k: needs[a][want(n.name, k)] for k, a in enumerate(n.args) if a in needs}
         for k in paths:
             if others := [p for j, p in paths.items() if j != k]:
-                out[n.name, k] = _held(size, needs[n.args[k]], want(n.name, k), np.maximum.reduce(others))
+                later = max(late[n.args[j]] for j in paths if j != k) - late[n.args[k]]
+                moving = -(-max(0, later) * g.nodes[n.args[k]].type.size // frame)
+                out[n.name, k] = _held(size, needs[n.args[k]], want(n.name, k), np.maximum.reduce(others)) + moving
         loose -= len(paths)
         if paths and loose == 0:  # what comes after is the business of later forks
             break
         if paths:
             needs[n.name] = np.maximum.reduce(list(paths.values()))
+            late[n.name] = lags[n.name] + max(late[n.args[k]] for k in paths)
             loose += reads[n.name]
     return out
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir import (Add, Concat, Conv, Dense, Gather, Graph, Input, MatMul, MaxPool, Mul, Node, Pad, Reshape, Slice, SumPool, Transpose,
-                UserError)
+from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Graph, Input, MatMul, MaxPool, Mul, Node, Pad, Recur, Reshape,
+                Slice, Sqrt, SumPool, Transpose, UserError)
 
 from .orders import beat_moves, channels_inner, divisors, flow_shape, inner_axis, moves, renamed, usual_axis
 
@@ -17,23 +17,43 @@ Folding = dict[str, tuple[int, int]]  # node -> (pe, simd): outputs and inputs h
 
 @dataclass(frozen=True)
 class Take:
-    """How a node takes one argument: `reorder` (beat numbers, in beats of `via` elements) or None, then in beats of `lanes`."""
+    """How a node takes one argument: `reorder` (beat numbers, in beats of `via` elements) or None, then in beats of `lanes`.
+
+    A constant has no stream of its own: each reader has one made in the `order` that it wants.
+    """
     lanes: int
     reorder: np.ndarray | None = None
     via: int = 0
+    order: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Flow:
-    """How one value flows: `order` (stream position -> C order), `lanes` elements a beat; `takes`, one for each argument."""
+    """How one value flows: `order` (stream position -> C order), `lanes` elements a beat; `takes`, one for each argument.
+
+    `turns`: cycles that a beat takes at least; `free`: a constant, of which every reader gets the order that it likes.
+    """
     order: np.ndarray
     lanes: int
     takes: tuple[Take, ...] = ()
+    turns: int = 1
+    free: bool = False
 
 
 def depthwise(op) -> bool:
     """A convolution in which each channel has a kernel of its own and gives one channel."""
     return isinstance(op, Conv) and op.groups > 1 and op.weight.shape[1] == 1 and len(op.weight) == op.groups
+
+
+def digits(g: Graph, n: Node) -> int:
+    """Binary digits that a division or a root finds one after the other."""
+    return -(-g.nodes[n.args[0]].type.bits // 2) if isinstance(n.op, Sqrt) else max(1, n.type.bits - n.type.signed)
+
+
+def by_rows(op, shape: tuple[int, ...], order: np.ndarray, lanes: int) -> bool:
+    """Whether a pool takes in one channel after the other, each whole: no buffer is needed where they come so, an element at a time."""
+    return lanes == 1 and tuple(op.kernel) == shape[1:] and not any(map(any, op.padding)) \
+        and np.array_equal(order // math.prod(shape[1:]), np.arange(math.prod(shape)) // math.prod(shape[1:]))
 
 
 def flows(g: Graph, folding: Folding | None = None) -> dict[str, Flow]:
@@ -47,7 +67,7 @@ def flows(g: Graph, folding: Folding | None = None) -> dict[str, Flow]:
             raise UserError(f"node {n.name!r} is a number without axes and has no stream; reshape it to (1,)")
         if n.name in folding and tuple(folding[n.name]) not in (choices := legal(g, n.name)):
             raise UserError(f"folding {folding[n.name]} of node {n.name!r} does not divide it; legal (pe, simd): {_few(choices)}")
-        out[n.name] = _flow(g, n, folding, [out[a] for a in n.args])
+        out[n.name] = _flow(g, n, folding, [out[a] for a in n.args], out)
     return out
 
 
@@ -55,7 +75,7 @@ def legal(g: Graph, name: str) -> list[tuple[int, int]]:
     """Every (pe, simd) that node `name` may get; [] for a node that has no folding of its own and goes at its inputs' pace.
 
     Dense, Conv: outputs and inputs a cycle.  Depthwise: channels a cycle.  Pools: channels a cycle.  MatMul: columns
-    of b and terms of the sum.  Gather: elements of a row.
+    of b and terms of the sum.  Gather: elements of a row.  Div, Sqrt: elements, and binary digits of each, a cycle.
     """
     n = g.nodes[name]
     match n.op:
@@ -71,19 +91,24 @@ def legal(g: Graph, name: str) -> list[tuple[int, int]]:
             pes, simds = divisors(n.type.shape[-1]), divisors(g.nodes[n.args[0]].type.shape[-1])
         case Gather(table):
             pes, simds = divisors(table.shape[1]), [1]
+        case Div() | Sqrt():
+            found = digits(g, n)
+            pes, simds = divisors(n.type.shape[usual_axis(n.type.shape)]), sorted({-(-found // k) for k in range(1, found + 1)})
         case _:
             return []
     return [(p, s) for p in pes for s in simds]
 
 
-def _flow(g: Graph, n: Node, folding: Folding, args: list[Flow]) -> Flow:
+def _flow(g: Graph, n: Node, folding: Folding, args: list[Flow], done: dict[str, Flow]) -> Flow:
     pe, simd = folding.get(n.name, (1, 1))
     types = [g.nodes[a].type for a in n.args]
     x, t = (args[0] if args else None), (types[0] if types else None)
     match n.op:
         case Input():
-            axis = _wanted_axis(g, n)
+            axis = _wanted_axis(g, n, folding)
             return Flow(channels_inner(n.type.shape, axis), _wanted_lanes(g, n, folding))
+        case Constant():
+            return Flow(channels_inner(n.type.shape, usual_axis(n.type.shape)), 1, free=True)
         case Dense():
             if len(t.shape) == 1:  # any order will do: the columns of the weight are put into it
                 return Flow(np.arange(n.type.size), pe, (Take(simd),))
@@ -93,16 +118,33 @@ def _flow(g: Graph, n: Node, folding: Folding, args: list[Flow]) -> Flow:
             lanes = pe if depthwise(n.op) else simd
             return Flow(channels_inner(n.type.shape, 0), pe, (_take(x, channels_inner(t.shape, 0), lanes),))
         case MaxPool() | SumPool():
+            if by_rows(n.op, t.shape, x.order, pe):
+                return Flow(np.arange(t.shape[0]), 1, (Take(1),))
             lanes = pe if n.name in folding else math.gcd(x.lanes, t.shape[0])
             return Flow(channels_inner(n.type.shape, 0), lanes, (_take(x, channels_inner(t.shape, 0), lanes),))
         case Add() | Mul():
-            lanes = max(a.lanes for a in args)
-            return Flow(x.order, lanes, tuple(_take(a, x.order, lanes) for a in args))
+            lanes, order = max(a.lanes for a in args), _joined(args)
+            return Flow(order, lanes, tuple(_take(a, order, lanes) for a in args))
+        case Div() | Sqrt():
+            order = _joined(args)
+            return Flow(order, pe, tuple(_take(a, order, pe) for a in args), -(-digits(g, n) // simd))
+        case Recur():
+            order = _by_steps(_joined(args[:2]), t.shape)
+            row = t.size // t.shape[0]
+            lanes = _fitting(max(a.lanes for a in args), row)
+            return Flow(order, lanes, tuple(_take(a, order[:o], lanes) for a, o in zip(args, (t.size, t.size, row))))
+        case Expand():
+            inner = _expand_axis(g, n, x, done)
+            blocks = expansion(t.shape, n.type.shape, inner)
+            wide = _mate_lanes(g, n, folding, done)
+            lanes = _fitting(wide, blocks[-1][1]) if blocks[-1][0] == 1 else _fitting(x.lanes, blocks[-1][0])
+            return Flow(channels_inner(n.type.shape, inner), lanes, (_take(x, channels_inner(t.shape, inner), 1 if blocks[-1][0] == 1 else lanes),))
         case MatMul():
             orders = [channels_inner(s.shape, len(s.shape) - 1) for s in types]
             return Flow(np.arange(n.type.size), pe, (_take(x, orders[0], simd), _take(args[1], orders[1], pe)))
         case Concat(axis):
-            inner = next((a for a in map(lambda f, s: inner_axis(f.order, s.shape), args, types) if a is not None), usual_axis(t.shape))
+            flowing = sorted(zip(args, types), key=lambda a: a[0].free)
+            inner = next((a for a in (inner_axis(f.order, s.shape) for f, s in flowing) if a is not None), usual_axis(t.shape))
             lanes = _fitting(max(a.lanes for a in args), *(concat_chunk(s.shape, inner, axis) for s in types))
             return Flow(channels_inner(n.type.shape, inner), lanes,
                         tuple(_take(a, channels_inner(s.shape, inner), lanes) for a, s in zip(args, types)))
@@ -133,8 +175,53 @@ def concat_chunk(shape: tuple[int, ...], inner: int, axis: int) -> int:
     return math.prod(flow_shape(shape, inner)[place:])
 
 
+def expansion(shape: tuple[int, ...], to: tuple[int, ...], inner: int) -> list[tuple[int, int]]:
+    """How a stream with axis `inner` innermost grows: (elements of a block, how often each block comes), outermost first, never empty."""
+    have, out = flow_shape(shape, inner), {}
+    for k, (a, b) in enumerate(zip(have, flow_shape(to, inner))):
+        if a < b:
+            block = math.prod(have[k + 1:])
+            out[block] = out.get(block, 1) * b
+    return list(out.items()) or [(math.prod(shape), 1)]
+
+
+def _joined(args: list[Flow]) -> np.ndarray:
+    """The order in which elements meet: that of the first argument that has one."""
+    return next((a for a in args if not a.free), args[0]).order
+
+
+def _by_steps(order: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """`order` if it goes through axis 0 step by step, each step alike; else the C order."""
+    row = len(order) // shape[0]
+    steps = (np.arange(shape[0])[:, None] * row + order[:row]).ravel()
+    return order if np.array_equal(order, steps) else np.arange(len(order))
+
+
+def _mates(g: Graph, n: Node) -> list[tuple[Node, str]]:
+    """The joins that read n, each with its other argument."""
+    joins = [g.nodes[u] for u in g.users()[n.name] if isinstance(g.nodes[u].op, (Add, Mul, Div, Recur))]
+    return [(u, a) for u in joins for a in u.args[:2] if a != n.name]
+
+
+def _expand_axis(g: Graph, n: Node, x: Flow, done: dict[str, Flow]) -> int:
+    """The axis that is innermost after an expansion: as in what it is joined with, else as it comes, else the last where that is the same."""
+    for _, mate in _mates(g, n):
+        if mate in done and not done[mate].free and (axis := inner_axis(done[mate].order, n.type.shape)) is not None:
+            return axis
+    axes = [a for a in range(len(n.type.shape)) if np.array_equal(x.order, channels_inner(g.nodes[n.args[0]].type.shape, a))]
+    wanted = (usual_axis(n.type.shape), len(n.type.shape) - 1)
+    return next((a for a in wanted if a in axes), (axes or wanted)[0])
+
+
+def _mate_lanes(g: Graph, n: Node, folding: Folding, done: dict[str, Flow]) -> int:
+    """Lanes at which the result of an expansion is taken."""
+    return max((folding.get(u.name, (1, 1))[0] if isinstance(u.op, Div) else done[a].lanes if a in done else 1 for u, a in _mates(g, n)), default=1)
+
+
 def _take(x: Flow, want: np.ndarray, lanes: int) -> Take:
     """The argument in order `want`, by a frame buffer of the widest beats that its permutation leaves whole."""
+    if x.free:
+        return Take(lanes, order=want)
     if np.array_equal(x.order, want):
         return Take(lanes)
     move = moves(x.order, want)
@@ -152,16 +239,19 @@ def _fitting(lanes: int, *sizes: int) -> int:
     return max(d for d in divisors(math.gcd(*sizes)) if d <= lanes) if any(sizes) else lanes
 
 
-def _wanted_axis(g: Graph, n: Node) -> int:
+def _wanted_axis(g: Graph, n: Node, folding: Folding) -> int:
     """The innermost axis of an input: what the first reader that cares needs, or else the usual one."""
     users = g.users()[n.name]
     for u in map(g.nodes.get, users):
+        if isinstance(u.op, (MaxPool, SumPool)) and tuple(u.op.kernel) == n.type.shape[1:] and len(n.type.shape) == 2 \
+                and folding.get(u.name, (1, 1))[0] == 1:
+            return 1  # by rows
         if isinstance(u.op, (Conv, MaxPool, SumPool)):
             return 0
-        if isinstance(u.op, (Dense, MatMul)):
+        if isinstance(u.op, (Dense, MatMul, Recur)):
             return len(n.type.shape) - 1
         if u.type.shape == n.type.shape and not isinstance(u.op, Transpose):
-            return _wanted_axis(g, u)
+            return _wanted_axis(g, u, folding)
     return usual_axis(n.type.shape)
 
 
@@ -172,9 +262,9 @@ def _wanted_lanes(g: Graph, n: Node, folding: Folding) -> int:
         match u.op:
             case Dense() | Conv() | MatMul():
                 return pe if depthwise(u.op) else simd
-            case MaxPool() | SumPool():
+            case MaxPool() | SumPool() | Div() | Sqrt():
                 return pe
-            case Gather():
+            case Gather() | Expand():
                 return 1
         if u.type.shape == n.type.shape:
             return _wanted_lanes(g, u, folding)

@@ -1,49 +1,17 @@
 """One rule an op: the library modules that carry it out.  Every op of the closed set has one."""
 import math
-from dataclasses import dataclass
 from typing import assert_never
 
 import numpy as np
 
-from ir import (Add, Concat, Conv, Dense, Gather, Ints, Lut, MatMul, MaxPool, Mul, Node, Pad, Requant, Reshape, Slice, SumPool,
-                Transpose)
+from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Recur, Requant,
+                Reshape, Slice, Sqrt, SumPool, Transpose)
 
-from .flow import Flow, concat_chunk, depthwise, inner_of
-from .netlist import Bits, Netlist, Stream, signed_width
+from .flow import by_rows, concat_chunk, depthwise, inner_of
+from .netlist import Bits, Stream, signed_width
 from .orders import flow_shape, inner_axis, periodic
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a rule is given: the netlist to add to, the node, and for each argument its type, its plan and its stream."""
-    net: Netlist
-    node: Node
-    types: list[Ints]
-    sources: list[Flow]
-    flow: Flow
-    args: list[Stream]
-
-    @property
-    def name(self) -> str: return self.node.name
-
-    def result(self) -> Stream:
-        t = self.node.type
-        return self.net.stream(self.name, self.flow.lanes, t.bits, t.signed, t.size)
-
-    def add(self, module: str, params: dict, *ins: Stream, out: Stream | None = None, part: str = "") -> Stream:
-        """A module from one stream (port s) or two (a, b) to `out`, by default the node's value."""
-        out = out or self.result()
-        ports = {"s": ins[0]} if len(ins) == 1 else dict(zip("ab", ins))
-        self.net.add(module, f"{self.name}{part}", params, ports, {"m": out})
-        return out
-
-    def resized(self, s: Stream, t: Ints, part: str) -> Stream:
-        """`s` with elements of the width and sign of `t`."""
-        if (s.width, s.signed) == (t.bits, t.signed):
-            return s
-        out = self.net.like(f"{self.name}{part}_wide", s, width=t.bits, signed=t.signed)
-        params = {"Lanes": s.lanes, "InWidth": s.width, "InSigned": int(s.signed), "OutWidth": t.bits}
-        return self.add("qs_resize", params, s, out=out, part=part + "_resize")
+from .rule import Rule, vector
+from .rules_arith import div, expand, recur, sqrt
 
 
 def lower(r: Rule) -> Stream:
@@ -63,6 +31,10 @@ def lower(r: Rule) -> Stream:
             return r.add("qs_add", _two(r), *r.args)
         case Mul():
             return r.add("qs_mul", _two(r), *r.args)
+        case Div():
+            return div(r)
+        case Sqrt():
+            return sqrt(r)
         case MatMul():
             return _matmul(r)
         case Lut(table, base):
@@ -75,8 +47,14 @@ def lower(r: Rule) -> Stream:
             return _slice(r)
         case Pad():
             return _pad(r)
+        case Expand():
+            return expand(r)
+        case Recur():
+            return recur(r)
         case Reshape() | Transpose():
             return r.args[0]
+        case Input() | Constant():
+            raise TypeError("an input or a constant has no arguments; hw/build.py makes its streams")
         case op:
             assert_never(op)
 
@@ -114,11 +92,12 @@ def _conv(r: Rule) -> Stream:
 def _pool(r: Rule) -> Stream:
     op, x, s = r.node.op, r.types[0], r.args[0]
     whole = tuple(op.kernel) == x.shape[1:] and not any(map(any, op.padding))  # the map as it comes: one sum a channel
+    rows = by_rows(op, x.shape, r.sources[0].order, s.lanes)
     if not whole:
         pad = x.lo if isinstance(op, MaxPool) else op.pad
         s = _window(r, s, op.kernel, op.stride, op.padding, (1,) * len(op.kernel), pad, 0)
     return r.add("qs_pool", {
-        "Lanes": s.lanes, "Blocks": x.shape[0] // s.lanes if whole else 1, "Taps": math.prod(op.kernel), "InWidth": s.width,
+        "Lanes": s.lanes, "Blocks": x.shape[0] // s.lanes if whole and not rows else 1, "Taps": math.prod(op.kernel), "InWidth": s.width,
         "InSigned": int(s.signed), "OutWidth": r.node.type.bits, "Largest": int(isinstance(op, MaxPool))}, s)
 
 
@@ -195,7 +174,7 @@ def _concat(r: Rule, axis: int) -> Stream:
     inner = inner_axis(r.flow.order, t.shape)
     ins = [r.resized(s, t, f"_{k}") for k, s in enumerate(r.args)]
     beats = [concat_chunk(x.shape, inner, axis) // out.lanes for x in r.types]
-    r.net.add("qs_concat", r.name, {"NumIn": len(ins), "Width": out.bits, "Beats": _vector(beats)}, {"s": ins}, {"m": out})
+    r.net.add("qs_concat", r.name, {"NumIn": len(ins), "Width": out.bits, "Beats": vector(beats)}, {"s": ins}, {"m": out})
     return out
 
 
@@ -205,7 +184,7 @@ def _slice(r: Rule) -> Stream:
     inner = inner_of(r.sources[0], r.types[0].shape)
     step = [*flow_shape(op.step, inner)]
     step[-1] = step[-1] if s.lanes == 1 else 1
-    return r.add("qs_slice", {"Rank": len(step), "Width": s.bits, **axes, "Step": _vector(step)}, s)
+    return r.add("qs_slice", {"Rank": len(step), "Width": s.bits, **axes, "Step": vector(step)}, s)
 
 
 def _pad(r: Rule) -> Stream:
@@ -223,13 +202,8 @@ def _in_beats(r: Rule, lanes: int, **fields) -> dict[str, Bits]:
     out = {}
     for k, v in fields.items():
         v = list(flow_shape(tuple(v), inner))
-        out[k] = _vector([*v[:-1], v[-1] // lanes])
+        out[k] = vector([*v[:-1], v[-1] // lanes])
     return out
-
-
-def _vector(values) -> Bits:
-    """32 bits each, the first lowest."""
-    return Bits(32 * len(values), sum(int(v) << 32 * k for k, v in enumerate(values)))
 
 
 def _two_axes(v) -> tuple[int, int]:

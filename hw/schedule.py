@@ -1,9 +1,12 @@
 """How many cycles each node takes for a frame: the exact pace of the modules in hw/rtl."""
 import math
 
-from ir import Conv, Dense, Gather, Graph, Input, MatMul, MaxPool, Node, Pad, SumPool
+from ir import Conv, Dense, Div, Expand, Gather, Graph, Input, MatMul, MaxPool, Node, Pad, Recur, Sqrt, SumPool
 
-from .flow import Flow, Folding, depthwise, flows, legal
+from .flow import Flow, Folding, depthwise, digits, expansion, flows, legal
+from .orders import inner_axis
+
+LOOP = 3  # cycles after which a state that was taken has been replaced (hw/rtl/qs_recur.sv)
 
 __all__ = ["cycles", "interval", "legal"]
 
@@ -24,6 +27,25 @@ def interval(g: Graph, folding: Folding | None = None) -> int:
     return max(cycles(g, folding).values())
 
 
+def lag(g: Graph, n: Node, plan: dict[str, Flow]) -> int:
+    """Cycles, at most about, from the last element that a result of n needs to the result, with what stands in front of n.
+
+    Where results come in turns out of a buffer (a vector's, a frame's, a block's), the last one waits for those before it.
+    """
+    flow, x = plan[n.name], g.nodes[n.args[0]].type if n.args else n.type
+    sorting = max((len(t.reorder) for t in flow.takes if t.reorder is not None), default=0)
+    match n.op:
+        case Dense() | Conv() | MatMul():
+            vectors = n.type.size // (n.type.shape[0] if isinstance(n.op, Conv) else n.type.shape[-1])
+            return sorting + 6 + _own(g, n, plan) // vectors
+        case Div() | Sqrt():
+            return sorting + 4 + digits(g, n) + flow.turns
+        case Expand(to):
+            inner = inner_axis(flow.order, to)
+            return sorting + sum(3 + (b * r // flow.lanes if b > 1 else 0) for b, r in expansion(x.shape, to, inner))
+    return sorting + (4 if _has_module(n) else 0)
+
+
 def _own(g: Graph, n: Node, plan: dict[str, Flow]) -> int:
     lanes = plan[n.name].lanes
     x = g.nodes[n.args[0]].type if n.args else None
@@ -40,10 +62,13 @@ def _own(g: Graph, n: Node, plan: dict[str, Flow]) -> int:
             return math.prod(n.type.shape) // lanes * math.prod(k)
         case MatMul():
             return n.type.size // lanes * (x.shape[-1] // takes[0].lanes)
-        case Gather():
+        case Gather() | Pad() | Expand():
             return n.type.size // lanes
-        case Pad():
-            return n.type.size // lanes
+        case Div() | Sqrt():
+            return n.type.size // lanes * plan[n.name].turns
+        case Recur():  # a row waits for the one before, the first of a frame for none
+            steps, beats = n.type.shape[0], n.type.size // n.type.shape[0] // lanes
+            return (steps - 1) * max(beats, LOOP) + beats
     return n.type.size // lanes if takes and _has_module(n) else 0
 
 

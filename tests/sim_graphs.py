@@ -1,8 +1,10 @@
 """Small graphs that between them use every module of the streaming library."""
+import math
+
 import numpy as np
 
-from ir import (Add, Concat, Conv, Dense, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Requant, Reshape, Slice,
-                SumPool, Transpose)
+from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Recur, Requant,
+                Reshape, Slice, Sqrt, SumPool, Transpose)
 
 rng = np.random.default_rng(7)
 
@@ -127,4 +129,132 @@ def resnet(size: int = 8, widths=(4, 8), classes: int = 4) -> Graph:
     g.add("mean", Requant([1], 2 * (left.bit_length() - 1) - 2, 0, 0, 63), "pool")
     g.add("vector", Reshape((widths[-1],)), "mean")
     dense(g, "fc", "vector", classes)
+    return g
+
+
+def softmax(rows: int = 3, width: int = 5) -> Graph:
+    """Row by row: less the largest, an exponential by table, over the sum."""
+    g = Graph()
+    g.add("x", Input(Ints((rows, width), -8, 7)))
+    _softmax(g, "x")
+    return g
+
+
+def _softmax(g: Graph, x: str) -> str:
+    """Weights of 7 bits of the last axis of x, (..., width) of narrow scores."""
+    shape, width = g.nodes[x].type.shape, g.nodes[x].type.shape[-1]
+    g.add("rows", Reshape((math.prod(shape[:-1]), width)), x)
+    t = g.nodes["rows"].type
+    g.add("most", MaxPool((width,), (width,), ((0, 0),)), "rows")
+    g.add("less", Requant([-1], 0, 0, -1 << 20, 1 << 20), "most")
+    g.add("less_each", Expand(t.shape), "less")
+    g.add("below", Add(), "rows", "less_each")
+    low = g.nodes["below"].type
+    g.add("exp", Lut(np.rint(200 * np.exp2(np.arange(low.lo, low.hi + 1) / 4).clip(max=1)), low.lo), "below")
+    g.add("sum", SumPool((width,), (width,), ((0, 0),)), "exp")
+    g.add("over", Requant([1], 0, 0, 1, 1 << 20), "sum")  # at least 1
+    g.add("over_each", Expand(t.shape), "over")
+    g.add("wide", Requant([127], 0, 0, 0, 1 << 20), "exp")
+    g.add("share", Div(), "wide", "over_each")
+    return g.add("weight", Reshape(shape), "share")
+
+
+def layernorm(rows: int = 4, width: int = 6) -> Graph:
+    """(x - mean) / sqrt(variance) of each row, times a constant, plus a constant."""
+    g = Graph()
+    g.add("x", Input(Ints((rows, width), -128, 127)))
+    g.add("sum", SumPool((width,), (width,), ((0, 0),)), "x")
+    g.add("mean", Requant([-((1 << 12) // width)], 12, 0, -128, 127), "sum")
+    g.add("means", Expand((rows, width)), "mean")
+    g.add("centered", Add(), "x", "means")
+    g.add("square", Mul(), "centered", "centered")
+    g.add("squares", Dense(np.ones((1, width)), [width]), "square")
+    g.add("variance", Requant([1], 0, 0, 0, 1 << 30), "squares")
+    g.add("root", Sqrt(), "variance")
+    g.add("deviation", Requant([1], 0, 0, 1, 1 << 30), "root")
+    g.add("deviations", Expand((rows, width)), "deviation")
+    g.add("wide", Requant([256], 0, 0, -1 << 20, 1 << 20), "centered")
+    g.add("unit", Div(), "wide", "deviations")
+    g.add("gain", Constant(weights(6, 1, width)))
+    g.add("gains", Expand((rows, width)), "gain")
+    g.add("scaled", Mul(), "unit", "gains")
+    g.add("offset", Constant(np.tile(weights(8, 1, width), (rows, 1))))
+    g.add("y", Add(), "offset", "scaled")
+    return g
+
+
+def per_token() -> Graph:
+    """Each token by its own largest magnitude, to 8 bits; a product of matrices; and back by what it was divided by."""
+    g = Graph()
+    g.add("x", Input(Ints((5, 8), -900, 900)))
+    g.add("minus", Requant([-1], 0, 0, -900, 900), "x")
+    g.add("top", MaxPool((8,), (8,), ((0, 0),)), "x")
+    g.add("bottom", MaxPool((8,), (8,), ((0, 0),)), "minus")
+    g.add("both", Concat(1), "top", "bottom")
+    g.add("reach", MaxPool((2,), (2,), ((0, 0),)), "both")
+    g.add("scale", Requant([1], 0, 0, 1, 900), "reach")
+    g.add("scales", Expand((5, 8)), "scale")
+    g.add("times", Requant([127], 0, 0, -1 << 20, 1 << 20), "x")
+    g.add("code", Div(), "times", "scales")
+    dense(g, "d", "code", 6)
+    g.add("back", Expand((5, 6)), "scale")
+    g.add("y", Mul(), "d", "back")
+    return g
+
+
+def attention(tokens: int = 4, heads: int = 2, width: int = 6) -> Graph:
+    """Attention of several heads over tokens, around which the tokens themselves pass."""
+    g = Graph()
+    g.add("x", Input(Ints((tokens, width), -8, 7)))
+    for n in "qkv":
+        narrow(g, dense(g, n, "x", width), -8, 7, axis=1)
+        g.add(f"{n}_split", Reshape((tokens, heads, width // heads)), f"{n}_q")
+        g.add(f"{n}_heads", Transpose((1, 2, 0) if n == "k" else (1, 0, 2)), f"{n}_split")
+    g.add("scores", MatMul(), "q_heads", "k_heads")
+    narrow(g, "scores", -8, 7)
+    _softmax(g, "scores_q")
+    g.add("mixed", MatMul(), "weight", "v_heads")
+    g.add("together", Transpose((1, 0, 2)), "mixed")
+    g.add("flat", Reshape((tokens, width)), "together")
+    narrow(g, "flat", -8, 7, axis=1)
+    narrow(g, dense(g, "out", "flat_q", width), -8, 7, axis=1)
+    g.add("y", Add(), "x", "out_q")
+    return g
+
+
+def recurrent(steps: int = 5, width: int = 4) -> Graph:
+    """A gated linear recurrence (MLGRU): state = forget * state + (1 - forget) * candidate, gated at the output."""
+    g = Graph()
+    g.add("x", Input(Ints((steps, width), -8, 7)))
+    for n in "fcg":
+        narrow(g, dense(g, n, "x", width, 0), -8, 7, axis=1)
+    g.add("forget", Lut(np.rint(255 / (1 + np.exp(-np.arange(-8, 8) / 2))), -8), "f_q")
+    g.add("keep", Requant([-1], 0, 255, 0, 255), "forget")
+    g.add("candidate", Lut(np.rint(99 * np.tanh(np.arange(-8, 8) / 3)), -8), "c_q")
+    g.add("fresh", Mul(), "keep", "candidate")
+    g.add("first", Constant(weights(6, 1, width)))
+    g.add("state", Recur(8, -128, 127), "forget", "fresh", "first")
+    g.add("gated", Mul(), "state", "g_q")
+    g.add("alone", Recur(3, -500, 500), "g_q", "gated")
+    dense(g, "y", "alone", 3)
+    return g
+
+
+def expanded() -> Graph:
+    """Axes of one element in every place, of images and of rows, joined with what flows in another order."""
+    g = Graph()
+    g.add("x", Input(Ints((4, 3, 2), 0, 15)))
+    g.add("pooled", SumPool((3, 2), (3, 2)), "x")
+    g.add("gate", Expand((4, 3, 2)), "pooled")
+    g.add("gated", Mul(), "gate", "x")
+    g.add("first", Slice((0, 0, 0), (1, 3, 2), (1, 1, 1)), "x")
+    g.add("planes", Expand((5, 3, 2)), "first")
+    g.add("column", Slice((0, 0, 1), (4, 3, 2), (1, 1, 1)), "x")
+    g.add("columns", Expand((4, 3, 3)), "column")
+    g.add("row", Reshape((1, 6, 1, 4)), "gated")
+    g.add("rows", Expand((2, 6, 3, 4)), "row")
+    g.add("mean", Constant(np.arange(144).reshape(2, 6, 3, 4) % 7 - 3))
+    g.add("off", Add(), "mean", "rows")
+    leaves = [g.add(f"flat_{n}", Reshape((g.nodes[n].type.size,)), n) for n in ("planes", "columns", "off")]
+    g.add("everything", Concat(0), *leaves)
     return g

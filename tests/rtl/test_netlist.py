@@ -11,6 +11,7 @@ from ir import Add, Ints, MatMul, Mul, Pad, Requant, Slice
 from ir.infer import infer
 from sim.bench import instance
 from sim.build import LIBRARY, sources
+from test_arithmetic import RECURRENCES, division, recurrence, root
 from test_requant import case as requant_case
 from test_windows import MATRICES, WINDOWS, matrix, window
 
@@ -61,6 +62,8 @@ def test_netlists_agree(tmp_path):
             Rank=2, Width=4, Size=packed((3, 4)), Start=packed((1, 0)), Stop=packed((3, 4)), Step=packed((1, 3)))),
         check(Pad(((1, 0), (0, 2)), 3), [a], [random_ints(a, 20)], "qs_pad", dict(
             Rank=2, Width=4, Size=packed((3, 4)), Before=packed((1, 0)), After=packed((0, 2)), Value=3)),
+        requant_case(Ints((2,), -8, 7), Requant([-5, 3], 2, 1, -9, 9), random_ints(Ints((2,), -8, 7), 50), 2),
+        division((-9, 9), (1, 6), 2, 2), division((0, 31), (2, 7), 1, 1), root(0, 255, 1, 2), recurrence(*RECURRENCES[1], frames=5),
         window(*WINDOWS[1], frames=2), matrix(*MATRICES[1], frames=20),
     ]
     nets = [netlist(c, f"qs_case{k}", tmp_path) for k, c in enumerate(cases)]

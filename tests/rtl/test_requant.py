@@ -19,6 +19,8 @@ CORNERS = [  # accumulator, multipliers, shift, zero, lo, hi, lanes
     ((0, 15), [1, 2], 0, 250, 0, 255, 2), ((0, 15), [1, 1], 0, 0, 100, 200, 2), ((0, 15), [3, 1], 0, 0, -9, -5, 2),
     ((0, 15), [3, 1], 0, 0, -900, -500, 2), ((-8, 7), [1, 1], 3, 0, 20, 90, 2), ((-8, 7), [1, 1], 3, 5, -90, -70, 1),
     ((-8, 7), [1, 1], 0, 9, -100, 0, 1), ((-1, 0), [1, 1], 1, 0, -1, 1, 1), ((0, 1), [1, 1], 1, 0, -1, 1, 2),
+    (SIGNED, -MULS, 9, 0, -8, 7, 8), (UNSIGNED, [-512, 0, 511, -1], 9, 3, -400, 300, 4), (SIGNED, [-1], 0, 0, -512, 512, 1), (SIGNED, [0, -1], 1, 7, -9, 90, 2),
+    (UNSIGNED, [-1023, 5], 40, 0, -3, 3, 1), (SIGNED, [-3, 1], 2, 1 << 50, 0, 1 << 60, 1), ((0, 1), [-1], 1, 0, -1, 1, 1), ((-1, 0), [-1, 0], 0, 0, 0, 1, 2),
     ((7, 9), [5, 6], 2, 0, -8, 7, 1), ((-512, -500), [5, 6], 3, 0, -128, 127, 1),
 ]
 
@@ -28,11 +30,12 @@ def case(t: Ints, op: Requant, x, lanes: int):
     inner = op.axis in (-1, len(t.shape) - 1) if len(t.shape) != 3 else op.axis == 0
     beats = t.size // lanes
     rows = op.mul.reshape(-1, lanes) if per and inner else np.repeat(op.mul[:, None], lanes, 1)
-    width = max(int(op.mul.max()).bit_length(), 1)
+    signed = int(op.mul.min()) < 0
+    width = Ints((1,), min(0, int(op.mul.min())), max(0, int(op.mul.max()))).bits
     from ir.infer import infer
     return check(op, [t], [x], "qs_requant", dict(
         Lanes=lanes, Rows=len(rows), Repeat=1 if inner or not per else beats // len(rows), InWidth=t.bits, InSigned=int(t.signed),
-        OutWidth=infer(op, t).bits, MulWidth=width, Shift=op.shift, Zero=op.zero, Lo=op.lo, Hi=op.hi, MulFile="mul.mem"),
+        OutWidth=infer(op, t).bits, MulWidth=width, MulSigned=int(signed), Shift=op.shift, Zero=op.zero, Lo=op.lo, Hi=op.hi, MulFile="mul.mem"),
         {"mul.mem": mem(pack(rows, lanes, width), lanes * width)}, lanes)
 
 
@@ -57,6 +60,8 @@ def test_axes_and_widths(tmp_path):
         (Ints((4, 3, 2), -99, 99), Requant(muls, 6, 0, -128, 127, axis=0), 2), (Ints((4, 3, 2), -99, 99), Requant([7], 3, 1, 0, 255), 4),
         (Ints((4, 6), -99, 99), Requant(muls, 6, 0, -128, 127, axis=0), 3), (Ints((6, 4), -99, 99), Requant(muls, 6, 0, -128, 127, axis=-1), 1),
         (Ints((4, 1), -99, 99), Requant(muls, 6, 0, -128, 127, axis=0), 1),
+        (Ints((4, 3, 2), -99, 99), Requant([3, -1, 0, -64], 5, 0, -128, 127, axis=0), 2),
+        (wide, Requant([-(1 << 20), (1 << 20) - 1, -1, 0], 30, 0, -(1 << 31), (1 << 31) - 1), 2),
         (wide, Requant([1 << 19, (1 << 20) - 1, 1, 999_999], 30, 0, -(1 << 31), (1 << 31) - 1), 2),
         (wide, Requant([1 << 20, (1 << 21) - 1, 1, 3], 0, 0, -(1 << 60), 1 << 60), 1),
         (wide, Requant([1, 2, 3, 4], 60, 0, -8, 7), 1), (Ints((2,), 0, (1 << 41) - 1), Requant([1 << 20, 1], 61, 5, 0, 15), 2),
