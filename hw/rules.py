@@ -165,6 +165,7 @@ def _lut(r: Rule, table: np.ndarray, base: int) -> Stream:
 
 def _gather(r: Rule, table: np.ndarray) -> Stream:
     lanes, width = r.flow.lanes, r.node.type.bits
+    table = table[:r.types[0].hi + 1]  # the rows beyond are never read
     return r.add("qs_gather", {"InWidth": r.args[0].width, "NumRows": len(table), "RowBeats": table.shape[1] // lanes, "Lanes": lanes,
                                "OutWidth": width, "TableFile": r.net.mem(f"{r.name}_table", table.reshape(-1, lanes), width)}, r.args[0])
 
