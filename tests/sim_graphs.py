@@ -132,16 +132,8 @@ def resnet(size: int = 8, widths=(4, 8), classes: int = 4) -> Graph:
     return g
 
 
-def softmax(rows: int = 3, width: int = 5) -> Graph:
-    """Row by row: less the largest, an exponential by table, over the sum."""
-    g = Graph()
-    g.add("x", Input(Ints((rows, width), -8, 7)))
-    _softmax(g, "x")
-    return g
-
-
 def _softmax(g: Graph, x: str) -> str:
-    """Weights of 7 bits of the last axis of x, (..., width) of narrow scores."""
+    """Weights of 7 bits of the last axis of x, (..., width) of narrow scores: less the largest, an exponential by table, over the sum."""
     shape, width = g.nodes[x].type.shape, g.nodes[x].type.shape[-1]
     g.add("rows", Reshape((math.prod(shape[:-1]), width)), x)
     t = g.nodes["rows"].type
