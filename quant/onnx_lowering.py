@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from ir import Add, Concat, Encoding, Input, Ints, Lut, Requant, UserError
+from ir import Add, Concat, Encoding, Expand, Input, Ints, Lut, Requant, UserError
 
 from .onnx_real import Pair, Real, Sum, real, squeezed, uniform, whole
 from .onnx_requant import Requants
@@ -30,9 +30,9 @@ class Lowering(Requants):
             case Sum(name, op, arg):
                 return replace(v, source=self.add(name, op, arg))
             case Pair(name, m, n, a, b):
-                p, q = ratio(a, b)
-                arms = [self._times(node, k, 0, f"{name}.{arm}") for node, k, arm in ((m, p, "a"), (n, q, "b"))]
-                return replace(v, source=self.add(name, Add(), *arms), a=v.a * (b / q))
+                p, q = ratio(a, abs(b))
+                arms = [self._times(node, k, 0, f"{name}.{arm}") for node, k, arm in ((m, p, "a"), (n, q if b > 0 else -q, "b"))]
+                return replace(v, source=self.add(name, Add(), *arms), a=v.a * (abs(b) / q))
         return v
 
     def integers(self, v: Real, name: str) -> tuple[str, float, float]:
@@ -123,10 +123,15 @@ class Lowering(Requants):
         table = np.clip(rounding.round(v.function(a * np.arange(t.lo, t.hi + 1) + b)) + zero, lo, hi)
         return self.add(name, Lut(table.astype(np.int64), t.lo), v.source)
 
-    def summed(self, x: Real, y: Real, name: str) -> Real:
-        """x + y of two tensors of one shape."""
+    def summed(self, x: Real, y: Real, sign: float, name: str) -> Real:
+        """x + sign * y of two tensors of one shape."""
         (m, a, c), (n, b, d) = self.integers(x, name), self.integers(y, name)
-        return real(Pair(name, m, n, a, b), x.shape, 1.0, c + d)
+        return real(Pair(name, m, n, a, sign * b), x.shape, 1.0, c + sign * d)
+
+    def expanded(self, v: Real, shape: tuple[int, ...], name: str) -> Real:
+        """v with axes of length 1 repeated."""
+        v = self.held(v, name)
+        return v.moved(self.add(f"{name}.wide", Expand(shape), v.source), shape, lambda w: np.broadcast_to(w, shape))
 
     def _times(self, node: str, k: int, c: int, name: str) -> str:
         """k * node + c."""

@@ -74,12 +74,7 @@ def matmul(n: QNode):
 def add(n: QNode):
     sign = -1.0 if n.op == "Sub" else 1.0
     if all(isinstance(a, Real) for a in n.args):
-        x, y = n.tensor(0), n.tensor(1)
-        if x.shape != y.shape:
-            n.refuse(f"shapes (N, {', '.join(map(str, x.shape))}) and (N, {', '.join(map(str, y.shape))}) differ")
-        if sign < 0:
-            n.refuse("a difference of two activations; only sums")
-        return n.low.summed(x, y, n.name)
+        return n.low.summed(*alike(n), sign, n.name)
     if isinstance(n.args[0], Real):
         return n.args[0].plus(sign * n.beside(n.args[0], n.const(1, "constant")))
     x = n.tensor(1)
@@ -89,9 +84,7 @@ def add(n: QNode):
 @quantized_rule("Mul")
 def mul(n: QNode):
     if all(isinstance(a, Real) for a in n.args):
-        x, y = n.tensor(0), n.tensor(1)
-        if x.shape != y.shape:
-            n.refuse(f"shapes (N, {', '.join(map(str, x.shape))}) and (N, {', '.join(map(str, y.shape))}) differ")
+        x, y = alike(n)
         (p, a), (q, b) = n.low.centred(x, f"{n.name}.a"), n.low.centred(y, f"{n.name}.b")
         return real(n.low.add(n.name, Mul(), p, q), x.shape, a * b)
     i = 0 if isinstance(n.args[0], Real) else 1
@@ -210,6 +203,16 @@ def dense(n: QNode, x: Real, w: Fixed, alpha: float, offset: np.ndarray) -> Real
     scale = per_output(n, w, 0) * alpha
     op = Dense(w.codes, np.zeros(len(w.codes), np.int64))
     return sums(n, op, node, len(x.shape) - 1, a * scale, b * scale * w.codes.sum(1) + offset)
+
+
+def alike(n: QNode) -> list[Real]:
+    """Both arguments in one shape, axes of length 1 repeated."""
+    pair = n.tensor(0), n.tensor(1)
+    shown = " and ".join(f"(N, {', '.join(map(str, v.shape))})" for v in pair)
+    if len({len(v.shape) for v in pair}) > 1 or any(a != b and 1 not in (a, b) for a, b in zip(*(v.shape for v in pair))):
+        n.refuse(f"shapes {shown}; equal ones, or 1 where they differ")
+    shape = np.broadcast_shapes(*(v.shape for v in pair))
+    return [v if v.shape == shape else n.low.expanded(v, shape, n.name) for v in pair]
 
 
 def sums(n: QNode, op: Conv | Dense, node: str, axis: int, a, b) -> Real:

@@ -55,14 +55,14 @@ def test_convolutions_of_any_scales(tmp_path_factory, seed, weight, act, channel
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2 ** 31), st.booleans())
-def test_sums_of_two_tensors_on_every_pair_of_codes(tmp_path_factory, seed, powers):
+@given(st.integers(0, 2 ** 31), st.booleans(), st.sampled_from(["Add", "Sub", "Mul"]))
+def test_sums_and_products_of_two_tensors_on_every_pair_of_codes(tmp_path_factory, seed, powers, op):
     r = np.random.default_rng(seed)
     f = File((2,))
     x = f.quantized("x", 1.0, 0, "uint4")
     a, b = (f.add("Gather", x, f.const([i], np.int64), axis=1) for i in (0, 1))
     a, b = (f.quantized(v, s, z, "int8") for v, s, z in zip((a, b), scales(r, 2, powers), r.integers(-20, 20, 2)))
-    f.quantized(f.add("Add", a, b), float(scales(r, powers=powers)), int(r.integers(0, 200)), "uint8")
+    f.quantized(f.add(op, a, b), float(scales(r, powers=powers)), int(r.integers(0, 200)), "uint8")
     agree(f, tmp_path_factory.mktemp("q") / "m.onnx", np.array(list(itertools.product(range(16), repeat=2)), float))
 
 
@@ -92,6 +92,17 @@ def test_a_whole_net(tmp_path):
     assert len(np.unique(codes(g, r.normal(0, 1, (20, 3, 8, 8))))) > 20
     assert g.encodings == {"input": ir.Encoding(1 / 64, 128), g.output.name: ir.Encoding(float(np.float32(0.02)), 128)}
     assert is_quantized(tmp_path / "m.onnx")
+
+
+def test_a_gate_for_each_channel(tmp_path):
+    """Squeeze and excitation: a product with one number a channel, and a sum that nothing quantizes before the pool."""
+    r = np.random.default_rng(8)
+    f = File((3, 4, 4))
+    x = f.quantized("x", 0.05, 128)
+    gate = f.quantized(f.add("Sigmoid", f.quantized(f.add("GlobalAveragePool", x), 0.02, 128)), 1 / 255, 0)
+    y = f.quantized(f.add("Mul", x, gate), 0.04, 120)
+    f.quantized(f.add("GlobalAveragePool", f.add("Add", y, gate)), 0.03, 100)
+    agree(f, tmp_path / "m.onnx", r.normal(0, 3, (60, 3, 4, 4)))
 
 
 def test_fewer_multiplier_bits_differ_by_one_code_at_most(tmp_path):
