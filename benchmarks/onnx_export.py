@@ -1,7 +1,7 @@
 """Integer graphs as ONNX files: `QSEARCH_DATA=... python -m benchmarks.onnx_export` prints how fast and how equal each form is.
 
-Exact integers (`codegen.onnx`), QDQ (`codegen.onnx_qdq`, fused by ONNX Runtime) and QONNX (`codegen.qonnx`, run by the `qonnx` package's
-executor if that is installed), of two nets quantized to int8/uint8 on 64 images; one thread.
+Exact integers (`codegen.onnx`) and QDQ (`codegen.onnx_qdq`, fused by ONNX Runtime) of two nets quantized to int8/uint8 on 64 images, one
+thread; then nets of a model zoo, read from QONNX and written as QONNX again (`codegen.qonnx`), run by the `qonnx` package's executor.
 """
 import collections
 import os
@@ -20,7 +20,7 @@ import quant
 from codegen import onnx_qdq, qonnx
 from ir import Graph, Plan
 
-from .onnx_import import NETS, accuracy, by_qonnx
+from .onnx_import import NETS, ZOO, accuracy, by_qonnx
 
 
 def graph(data: Path, net: str) -> tuple[Graph, np.ndarray, np.ndarray]:
@@ -63,11 +63,22 @@ def table(data: Path) -> None:
                 kinds = collections.Counter(n.op_type for n in onnx.load(fused).graph.node)
                 shown = ", ".join(f"{k} {v}" for k, v in kinds.most_common(5))
                 row(net, form, model.ByteSize(), f"{1e3 * min(seconds):.0f}", got, want, span, y, shown)
-            path = Path(scratch) / "qonnx.onnx"
-            qonnx.save(g, path)
-            e = g.encodings[g.output.name]
-            if (real := by_qonnx(path, x[:10])) is not None:
-                row(net, "QONNX, qonnx executor, 10 images", path.stat().st_size, "", np.rint(real / e.scale) + e.zero, want[:10], span, y[:10], "")
+
+
+def zoo(data: Path) -> None:
+    """Nets of the zoo, read, written and run by the peer: the very integers of ir.run."""
+    print("\n| net | samples | values that differ |\n| --- | ---: | ---: |")
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, (_, how) in ZOO.items():
+            g = quant.load_quantized(data / f"{name}.onnx", **how)
+            t, e = g.inputs[0].type, g.encodings[g.output.name]
+            if t.size > 9999:
+                continue
+            qonnx.save(g, path := Path(scratch) / "m.onnx")
+            q = np.random.default_rng(0).integers(t.lo, t.hi + 1, (20, *t.shape))
+            peer, want = by_qonnx(path, g.encodings[g.inputs[0].name].decode(q)), ir.run(g, q).reshape(len(q), -1)
+            shown = "(qonnx is not installed)" if peer is None else f"{(np.abs(peer / e.scale + e.zero - want) > 1e-3).sum()} of {want.size}"
+            print(f"| {name} | {len(q)} | {shown} |", flush=True)
 
 
 def row(net: str, form: str, size: int, ms: str, got: np.ndarray, want: np.ndarray, span: int, labels: np.ndarray, ops: str) -> None:
@@ -78,3 +89,4 @@ def row(net: str, form: str, size: int, ms: str, got: np.ndarray, want: np.ndarr
 
 if __name__ == "__main__":
     table(Path(os.environ["QSEARCH_DATA"]))
+    zoo(Path(os.environ["QSEARCH_DATA"]))

@@ -121,6 +121,10 @@ def _op(op: str, a: dict, v: list, kind: str) -> np.ndarray:
             return v[0].transpose(a["perm"])
         case "Quant":
             return quant(*v, a["signed"], a["narrow"], a["rounding_mode"].decode())
+        case "Resize":
+            return v[0].repeat(int(v[2][2]), 2).repeat(int(v[2][3]), 3)
+        case "DepthToSpace":
+            return F.pixel_shuffle(torch.from_numpy(v[0]), a["blocksize"]).numpy()
         case "Softmax":
             return np.exp(v[0]) / np.exp(v[0]).sum(1, keepdims=True)
         case "BipolarQuant":

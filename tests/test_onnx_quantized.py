@@ -94,6 +94,22 @@ def test_a_whole_net(tmp_path):
     assert is_quantized(tmp_path / "m.onnx")
 
 
+def test_quantizers_of_other_writers(tmp_path):
+    """Codes that are clipped to fewer bits, weights that are quantized in the file, weights with a zero point, scales along axis 1."""
+    r = np.random.default_rng(9)
+    f = File((6,))
+    s, z = f.const(np.float32(0.1)), f.const(0, np.int8)
+    q = f.add("Clip", f.add("QuantizeLinear", "x", s, z), f.const(-7, np.int8), f.const(7, np.int8))
+    w = f.add("QuantizeLinear", f.const(r.normal(0, 1, (6, 4))), f.const(np.float32(r.uniform(.01, .03, 4))), f.const(np.zeros(4), np.int8), axis=1)
+    w = f.add("DequantizeLinear", w, f.init[-2].name, f.init[-1].name, axis=1)
+    y = f.quantized(f.add("MatMul", f.add("DequantizeLinear", q, s, z), w), 0.05, 128)
+    t = f.const(np.float32(0.02)), f.const(99, np.uint8)
+    w = f.add("DequantizeLinear", f.const(r.integers(0, 256, (4, 3)), np.uint8), *t)
+    f.quantized(f.add("Add", f.add("MatMul", y, w), np.float32([.3, -.2, 7])), 0.1, 100)
+    g = agree(f, tmp_path / "m.onnx", r.normal(0, 1, (200, 6)))
+    assert any((n.type.lo, n.type.hi) == (-7, 7) for n in g.nodes.values())
+
+
 def test_a_gate_for_each_channel(tmp_path):
     """Squeeze and excitation: a product with one number a channel, and a sum that nothing quantizes before the pool."""
     r = np.random.default_rng(8)

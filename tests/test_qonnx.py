@@ -166,3 +166,14 @@ def test_the_nets_of_a_model_zoo(real_data, net, how):
         got, want = (v - v.mean(1, keepdims=True) for v in (got, want))
     assert np.abs(got - want).max() < 1e-4 * np.abs(want).max()
     assert isinstance(g, ir.Graph) and want.std() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("net, how", [("nn_resize", {}), ("subpixel", {"input_format": "uint8", "input_scale": 1 / 255})])
+def test_nets_that_enlarge_images(real_data, net, how):
+    """ESPCN with weights and activations of 4 and 8 bits: every code of the enlarged image is that of the file in float64."""
+    import onnx
+    path = real_data / "superres_espcn" / f"{net}_quant_model.onnx"
+    x = np.random.default_rng(0).integers(0, 256, (1, 3, 128, 128)) / 255
+    got, want = reals(load_quantized(path, **how), x), evaluate(onnx.load(path), x)
+    assert got.shape == (1, 3, 256, 256) and np.abs(got - want).max() < 1e-6 and want.std() > 0.01
