@@ -23,7 +23,7 @@ from .onnx_import import load_onnx
 from .onnx_quantized import is_quantized, load_quantized
 from .observers import OBSERVERS, Calibration, calibrate
 from .prune import Pruner, cubic, prune, sparsity
-from .ptq import quantize, reconstruct
+from .ptq import correct_biases, quantize, reconstruct
 from .ranges import fit_ranges
 from .reconstruct import Settings as Reconstruction
 from .qat import tune
