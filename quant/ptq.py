@@ -16,7 +16,7 @@ from .vectors import centred, columns, inputs, thinness
 
 ACT_RANGES = ("observer", "output")
 ROUNDINGS = ("nearest", "gptq", "adaround", "brecq", "qdrop")
-PRESETS = {"adaround": Settings(), "brecq": Settings(), "qdrop": Settings(drop_prob=0.5, act_iterations=250)}
+PRESETS = {"adaround": Settings(), "brecq": Settings(), "qdrop": Settings(drop_prob=0.5, act_iterations=100)}
 
 
 def quantize(net: Net, plan: Plan, calibration: Calibration, rounding: str = "nearest", bias_correction: bool | str = True,

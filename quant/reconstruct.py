@@ -36,9 +36,9 @@ class Settings:
     fisher                     errors weighted with the squared gradient of the net's loss
     images                     calibration images, at most
     """
-    iterations: int = 300
+    iterations: int = 200
     batch: int = 32
-    lr: float = 2e-2
+    lr: float = 3e-2
     scale_lr: float = 3e-3
     weight: float = 0.01
     warm: float = 0.2

@@ -168,7 +168,7 @@ def test_a_layer_of_zeros_alone():
 
 
 @pytest.mark.parametrize("change,says", [
-    (dict(iterations=0), r"^learned rounding with 0 iterations of 32 images out of 256 at a rate of 0.02: give at least one of each"),
+    (dict(iterations=0), r"^learned rounding with 0 iterations of 32 images out of 256 at a rate of 0.03: give at least one of each"),
     (dict(drop_prob=1.5), r"^drop_prob is 1.5; it is the chance that an activation is quantized, from 0 to 1$"),
     (dict(act_iterations=-1), r"^-1 iterations for the activations and a warm start of 0.2: give 0 or more, and a part from 0 to 1$"),
 ])
