@@ -104,7 +104,9 @@ def lower(n: Node, types: tuple[Ints, ...], *xs: Expr) -> Expr:
             return _maxpool(op, t, x)
         case SumPool(k, s, p, pad):
             x = _pad(x.cast(holder(max(magnitude(t), abs(pad)) * math.prod(k))), ((0, 0), *p), pad)
-            return _fold("Add", x, _padded_space(t, p), k, s).cast(out)
+            if k == (space := _padded_space(t, p)):  # one window: no tap by itself
+                return x.emit("ReduceSum", x.const([*range(2, 2 + len(k))], "int64"), keepdims=1).cast(out)
+            return _fold("Add", x, space, k, s).cast(out)
         case Lut(table, base):
             index = (x.cast("int64") + -base)
             return index.const(table, out).emit("Gather", index, axis=0)

@@ -157,6 +157,8 @@ def _taps(space: tuple[int, ...], kernel, stride, dilation):
 
 
 def _pool(fold, x: np.ndarray, kernel, stride) -> np.ndarray:
+    if x.shape[2:] == tuple(kernel):  # one window
+        return fold.reduce(x, axis=tuple(range(2, x.ndim)), keepdims=True)
     (_, first), *rest = _taps(x.shape[2:], kernel, stride, (1,) * len(kernel))
     y = x[first].copy()
     for _, at in rest:

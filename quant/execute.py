@@ -67,7 +67,7 @@ def evaluate(op: Op, t: Ints, types: tuple[Ints, ...], *xs: torch.Tensor, live: 
         case Mul():
             return xs[0].to(holder(t)) * xs[1].to(holder(t))
         case Div():
-            return ops.divide(*(v.detach().long() for v in xs)).to(holder(t))
+            return _divide(types, *(v.detach() for v in xs)).to(holder(t))
         case Sqrt():
             return ops.root(x.detach().long()).to(holder(t))
         case MatMul():
@@ -118,6 +118,16 @@ def requant(op: Requant, t: Ints, x_type: Ints, x: torch.Tensor, unrounded: bool
     real = v if unrounded and narrow else v.float() if unrounded else None
     y = v + op.zero if op.shift == 0 else v.add_(0.5).floor_().add_(op.zero)
     return y.clamp_(op.lo, op.hi).to(holder(t)), real
+
+
+def _divide(types: tuple[Ints, ...], a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """ops.divide.  Where 2a + 2b stays below 2**52 in magnitude, in float64: a quotient that is no integer is then further from the
+    next one than its rounding error, so its floor is right, in a fraction of the time of the integers.
+    """
+    if 2 * max(-types[0].lo, types[0].hi) + 2 * types[1].hi >= 1 << 52:
+        return ops.divide(a.long(), b.long())
+    b2 = b.double() * 2
+    return (a.double() * 2 + b).div_(b2).floor_()
 
 
 def _exact(bound: int, x: torch.Tensor | None = None) -> torch.dtype:
