@@ -23,6 +23,7 @@ from .words import interface, magnitude, word
 
 INT32 = 1 << 31
 NEAR = 2.0 ** -7  # of a code: an offset that may be moved so far, where a runtime knows whole zero points and biases only
+TIE = 2.0 ** -20  # more than float32 loses in a factor, far less than a code
 MOVES = (Reshape, Transpose, Slice, MaxPool, Concat)
 
 def build(g: Graph, floats: bool | None = None, int4: bool = False) -> onnx.ModelProto:
@@ -206,7 +207,8 @@ class Export:
         total = pad * count
         if total and (whole := total * ratio) != int(whole):
             return None  # the pad code is no zero of the sum
-        real = self.dequantized(x, ratio * count, pad)
+        lean = 1 + TIE if n.type.lo >= 0 and not pad else 1  # a mean often lies half way; a hair above, it goes up as in the graph
+        real = self.dequantized(x, ratio * count * lean, pad)
         if op.kernel == self.g.nodes[n.args[0]].type.shape[1:] and not pad:
             return real.emit("GlobalAveragePool")
         y = real.emit("AveragePool", kernel_shape=op.kernel, strides=op.stride, pads=[p[i] for i in (0, 1) for p in op.padding],

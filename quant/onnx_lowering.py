@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from ir import Add, Concat, Encoding, Expand, Input, Ints, Lut, Requant, UserError
+from ir import Add, Concat, Encoding, Expand, Input, Ints, Lut, Requant, Reshape, UserError
 
 from .onnx_real import Pair, Real, Sum, real, squeezed, uniform, whole
 from .onnx_requant import Requants
@@ -19,7 +19,11 @@ FINE = 256             # steps of the output in one step of sums whose offsets a
 
 
 class Lowering(Requants):
-    """What a file computes, as nodes of the graph under construction."""
+    """What a file computes, as nodes of the graph under construction; shape: of the model's input."""
+
+    def __init__(self, shape: tuple[int, ...], bits: int | None = None):
+        super().__init__(bits)
+        self.shape = shape
 
     def held(self, v: Real, name: str) -> Real:
         """v with its integers in the graph."""
@@ -96,7 +100,7 @@ class Lowering(Requants):
             axis, a = source.axis, np.abs(a)
             ends = np.where(sign > 0, source.lo, -source.hi), np.where(sign > 0, source.hi, -source.lo)
         if self.bits is not None or (hi - lo) * len(a) > MOST_STEPS:
-            return self.nearest(source, sign, a, b, ends, axis, zero, lo, hi, name)
+            return self.nearest(source, sign, a, b, ends, axis, zero, lo, hi, rounding, name)
         stairs = staircase(a, b, *ends, lo - zero, hi - zero, rounding)
         stairs = replace(stairs, codes=stairs.codes + zero)
         node = self.exact(source, sign, stairs, axis, zero, lo, hi, name)
@@ -107,13 +111,13 @@ class Lowering(Requants):
         if a is None or b is None or a <= 0 or whole(b) is None or rounding.mode not in ("HALF_EVEN", "HALF_CEIL"):
             raise UserError(f"ONNX node {name!r} quantizes the input in a way that no scale and zero point say: give the input's integers, "
                             "for example input_format='uint8', input_scale=1/255")
-        e, t = Encoding(1 / a, whole(b) + zero), Ints(v.shape, lo, hi)
+        e, t = Encoding(1 / a, whole(b) + zero), Ints(self.shape, lo, hi)
         if not self.g.inputs:
             self.g.encodings[self.g.add("input", Input(t))] = e
         if (self.g.encodings["input"], self.type("input")) != (e, t):
             raise UserError(f"ONNX node {name!r} quantizes the input in a second way; give the input's integers, "
                             "for example input_format='uint8', input_scale=1/255")
-        return "input"
+        return "input" if v.shape == self.shape else self.add(f"{name}.shaped", Reshape(v.shape), "input")
 
     def _table(self, v: Real, zero: int, lo: int, hi: int, rounding: Rounding, name: str) -> str:
         v = self.held(v, name)
@@ -189,9 +193,10 @@ class Lowering(Requants):
         a, b = uniform(v.a), uniform(v.b)
         if v.function:
             t = self.type(v.source)
-            top = float(np.abs(v.function((a or 1) * np.array([t.lo, t.hi]) + (b or 0))).max()) or 1.0
+            reach = np.arange(t.lo, t.hi + 1) if t.hi - t.lo < TABLE else np.array([t.lo, t.hi])
+            top = float(np.abs(v.function((a or 1) * reach + (b or 0))).max()) or 1.0
             node, e = self._table(v.scaled(np.array(32767 / top)), 0, -32768, 32767, Rounding("HALF_EVEN"), name), Encoding(top / 32767)
-        elif a is not None and b is not None and a > 0 and whole(2 * b / a) is not None:
+        elif a is not None and b is not None and a > 0 and whole(2 * b / a) is not None and self._on_steps(v, a, b):
             (node, a), b = (self.centred(v, name), 0.0) if whole(b / a) is None else (self.integers(v, name)[:2], b)
             e = Encoding(a, whole(-b / a))
         else:
@@ -201,12 +206,18 @@ class Lowering(Requants):
             scale = a[0] / FINE if uniform(a) is not None and a[0] > 0 else scale
             node, e = self.affine(v.source, *(np.rint(w / scale).astype(np.int64) for w in (a, b)), axis, f"{name}.real"), Encoding(scale)
             if v.clipped:
+                if uniform(v.lo) is None or uniform(v.hi) is None:
+                    raise UserError(f"ONNX node {name!r}: bounds that differ from channel to channel; only one for all")
                 t = self.type(node)
                 lo, hi = (int(np.clip(np.rint(w.flat[0] / scale), t.lo, t.hi)) for w in (v.lo, v.hi))
                 node = self.add(f"{name}.clip", Requant([1], 0, 0, lo, hi), node)
         self.g.result = node
         self.g.encodings[node] = e
 
+    def _on_steps(self, v: Real, a: float, b: float) -> bool:
+        """Whether the bounds of v are integers of it."""
+        ends = [uniform(end) for end in (v.lo, v.hi)]
+        return None not in ends and all(np.isinf(end) or whole((end - b) / a) is not None for end in ends)
 
     def _rebased(self, v: Real) -> Real:
         """Sums of one scale whose offsets differ by whole steps, with these steps as biases."""

@@ -45,8 +45,8 @@ def load_quantized(path: Path | str, input_format: str | None = None, input_scal
     for what, names in (("input", inputs), ("output", g.output)):
         if len(names) != 1:
             raise UserError(f"{path}: has {len(names)} {what}s ({', '.join(n.name for n in names)}); exactly one is supported")
-    low = Lowering(multiplier_bits)
-    values[inputs[0].name] = entry(path, inputs[0], low, input_format, input_scale, input_zero)
+    low = Lowering(input_shape(path, inputs[0]), multiplier_bits)
+    values[inputs[0].name] = entry(inputs[0], low, input_format, input_scale, input_zero)
     last = {g.output[0].name}
     for n in g.node:
         step(n, values, low, version, last)
@@ -61,14 +61,18 @@ def opset(model) -> int:
     return max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
 
 
-def entry(path, i, low: Lowering, fmt: str | None, scale: float, zero: int) -> Real:
-    """The model's input."""
-    t = i.type.tensor_type
-    dims = [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in t.shape.dim]
+def input_shape(path, i) -> tuple[int, ...]:
+    """The shape of the model's input without batch.  UserError: a size is not fixed."""
+    dims = [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in i.type.tensor_type.shape.dim]
     if len(dims) < 2 or None in dims[1:]:
-        shown = ", ".join(d.dim_param or str(d.dim_value) for d in t.shape.dim)
+        shown = ", ".join(d.dim_param or str(d.dim_value) for d in i.type.tensor_type.shape.dim)
         raise UserError(f"{path}: input {i.name!r} has shape ({shown}); every size but the batch must be fixed, export it with numbers")
-    shape = tuple(dims[1:])
+    return tuple(dims[1:])
+
+
+def entry(i, low: Lowering, fmt: str | None, scale: float, zero: int) -> Real:
+    """The model's input."""
+    t, shape = i.type.tensor_type, low.shape
     if t.elem_type in TENSOR_TYPES:
         low.g.encodings[low.add("input", Input(Ints(shape, *INTEGERS[TENSOR_TYPES[t.elem_type]])))] = Encoding(1.0)
         return real("input", shape)

@@ -31,51 +31,39 @@ class Requants:
 
     def type(self, node: str) -> Ints: return self.g.nodes[node].type
 
-
     def exact(self, source, sign, s: Staircase, axis: int, zero: int, lo: int, hi: int, name: str) -> str | None:
         """One requant, or an affine function and a requant, with exactly these stairs; None if there is none."""
-        mine = isinstance(source, Sum)
-        if mine:
-            still = s.constant
-            once = ((s.at > s.lo[:, None]) & (s.at <= s.hi[:, None])).sum(1) == 1  # one step may be steeper, if it stays the only one
-            s = replace(s, a=np.where(once, np.maximum(s.a, 0.5 / (s.hi - s.lo + 1)), s.a))
-            typical = np.median(s.a[~still]) if (~still).any() else 1.0
-            rank = (s.at <= s.lo[:, None]).sum(1)
-            level = np.concatenate([[s.codes[0] - 1], s.codes])[rank] - zero if len(s.codes) else np.full(len(s.a), lo - zero)
-            flat = np.where(np.arange(len(s.codes)) < rank[:, None], 0, 1)
-            s = Staircase(np.where(still[:, None], flat, s.at), s.codes, np.where(still, 0, s.lo), np.where(still, 0, s.hi),
-                          np.where(still, typical, s.a), np.where(still, level, s.b))
-            found = fit(s, np.rint(_middle(s, zero) / s.a).astype(np.int64) + OFFSETS, zero)
-            if found:
+        if isinstance(source, Sum):
+            s, still = _freed(s, zero, lo)
+            source = signed(source, sign * ~still)
+            if found := fit(s, np.rint(_middle(s, zero) / s.a).astype(np.int64) + OFFSETS, zero):
                 mul, shift, offset = found
-                op = source.op
-                w = op.weight * (sign * ~still).reshape(-1, *[1] * (op.weight.ndim - 1))
-                return self.requant(self.add(source.name, replace(op, weight=w, bias=offset), source.arg), mul, shift, zero, lo, hi, axis, name)
-            if (sign < 0).any() or still.any():
-                w = source.op.weight * (sign * ~still).reshape(-1, *[1] * (source.op.weight.ndim - 1))
-                source = replace(source, op=replace(source.op, weight=w))
-            source = self.add(source.name, source.op, source.arg)
-        elif (found := fit(s, None, zero + int(whole(s.b[0]) or 0))) and len(set(s.b)) == 1:
-            return self.requant(source, found[0], found[1], zero + int(whole(s.b[0]) or 0), lo, hi, axis, name)
+                return self.requant(self.placed(source, offset), mul, shift, zero, lo, hi, axis, name)
+            source = self.placed(source)
+        elif (step := whole(s.b[0])) is not None and len(set(s.b)) == 1 and (found := fit(s, None, zero + step)):
+            return self.requant(source, found[0], found[1], zero + step, lo, hi, axis, name)
         if found := fit_affine(s, zero):
             mul, add, shift = found
             return self.requant(self.affine(source, mul, add, axis, f"{name}.affine"), np.ones(1), shift, zero, lo, hi, axis, name)
         return None
 
+    def placed(self, source: Sum, bias: np.ndarray | int = 0) -> str:
+        """The sums in the graph."""
+        return self.add(source.name, replace(source.op, bias=source.op.bias + bias), source.arg)
+
     def composed(self, source, sign, a, b, ends, axis, zero, lo, hi, rounding: Rounding, name: str) -> str:
         """A rounding that no single requant has: of its upper and its lower neighbour, the right one."""
         if isinstance(source, Sum):
-            w = source.op.weight * sign.reshape(-1, *[1] * (source.op.weight.ndim - 1))
-            source = self.add(source.name, replace(source.op, weight=w), source.arg)
+            source, sign = self.placed(signed(source, sign)), np.ones_like(sign)
 
         def part(mode: str, first: int, last: int) -> str:
             s = staircase(a, b, *ends, first - zero, last - zero, Rounding(mode))
             title = f"{name}.{mode.lower()}"
-            node = self.exact(source, np.ones_like(sign), replace(s, codes=s.codes + zero), axis, zero, first, last, title)
-            return node or self.nearest(source, np.ones_like(sign), a, b, ends, axis, zero, first, last, title)
+            node = None if self.bits else self.exact(source, sign, replace(s, codes=s.codes + zero), axis, zero, first, last, title)
+            return node or self.nearest(source, sign, a, b, ends, axis, zero, first, last, Rounding(mode), title)
         up, down = ("HALF_CEIL", "HALF_FLOOR") if rounding.mode.startswith("HALF") else ("FLOOR", "CEIL")
         if rounding.mode in (up, down):
-            return self.nearest(source, np.ones_like(sign), a, b, ends, axis, zero, lo, hi, name)
+            return self.nearest(source, sign, a, b, ends, axis, zero, lo, hi, rounding, name)
         if rounding.mode == "HALF_EVEN":  # the sum is odd just where the value lies half way
             return self.even(part(up, lo, hi), part(down, lo, hi), zero, rounding, name)
         above, below = (up, down) if rounding.mode in ("HALF_UP", "DOWN") else (down, up)
@@ -92,15 +80,17 @@ class Requants:
         odd = (both % 2 == 1) & ((both // 2 - zero + rounding.base) % 2 == 1)
         return self.add(name, Lut(both // 2 + odd, int(both[0])), pair)
 
-    def nearest(self, source, sign, a, b, ends, axis, zero, lo, hi, name: str) -> str:
-        """The requant of the nearest multipliers, its offset a bias."""
+    def nearest(self, source, sign, a, b, ends, axis, zero, lo, hi, rounding: Rounding, name: str) -> str:
+        """The requant of the nearest multipliers, its offset a bias; which way it leans at a tie is not looked at."""
+        if rounding.mode in ("UP", "DOWN"):
+            return self.composed(source, sign, a, b, ends, axis, zero, lo, hi, rounding, name)
+        b = b + {"FLOOR": -0.5, "CEIL": 0.5}.get(rounding.mode, 0.0)
         a = np.where(a > 0, a, a.max() if a.max() > 0 else 1.0)
         offset = np.rint(b / a).astype(np.int64)
         reach = int(max(np.abs(ends[0] + offset).max(), np.abs(ends[1] + offset).max()))
         mul, shift = nearest(a, self.bits or NEAREST_BITS, reach)
         if isinstance(source, Sum):
-            w = source.op.weight * sign.reshape(-1, *[1] * (source.op.weight.ndim - 1))
-            source = self.add(source.name, replace(source.op, weight=w, bias=offset), source.arg)
+            source = self.placed(signed(source, sign), offset)
         elif len(set(b)) == 1 and whole(b[0]) is not None:
             zero += whole(b[0])
         else:
@@ -109,6 +99,7 @@ class Requants:
         return self.requant(source, mul, shift, zero, lo, hi, axis, name)
 
     def requant(self, source: str, mul, shift: int, zero: int, lo: int, hi: int, axis: int, name: str) -> str:
+        """A Requant with one multiplier where one is enough."""
         mul = mul[:1] if (mul == mul[0]).all() else mul
         return self.add(name, Requant(mul, shift, zero, lo, hi, axis if len(mul) > 1 else 0), source)
 
@@ -129,6 +120,24 @@ class Requants:
         if len(shape) not in (2, 3):
             source = self.add(f"{name}.shaped", Reshape(turned), source)
         return self.add(f"{name}.back", Transpose(tuple(np.argsort(perm).tolist())), source) if axis else source
+
+
+def signed(source: Sum, sign: np.ndarray) -> Sum:
+    """The sums with each output's weights times -1, 0 or 1."""
+    w = source.op.weight * sign.reshape(-1, *[1] * (source.op.weight.ndim - 1))
+    return replace(source, op=replace(source.op, weight=w))
+
+
+def _freed(s: Staircase, zero: int, lo: int) -> tuple[Staircase, np.ndarray]:
+    """The stairs with slopes that are easier to meet, and (C,) whether a channel is constant, so that its sum may be 0."""
+    still = s.constant
+    once = ((s.at > s.lo[:, None]) & (s.at <= s.hi[:, None])).sum(1) == 1  # one step may be steeper, if it stays the only one
+    a = np.where(once, np.maximum(s.a, 0.5 / (s.hi - s.lo + 1)), s.a)
+    a = np.where(still, np.median(a[~still]) if (~still).any() else 1.0, a)
+    rank = (s.at <= s.lo[:, None]).sum(1)  # of a constant channel: which code it has
+    level = np.concatenate([[s.codes[0] - 1], s.codes])[rank] - zero if len(s.codes) else np.full(len(a), lo - zero)
+    at = np.where(still[:, None], np.arange(len(s.codes)) >= rank[:, None], s.at)
+    return Staircase(at, s.codes, np.where(still, 0, s.lo), np.where(still, 0, s.hi), a, np.where(still, level, s.b)), still
 
 
 def _middle(s: Staircase, zero: int) -> np.ndarray:

@@ -85,6 +85,16 @@ def test_onnx_runtime_fuses_all_of_it(tmp_path):
     assert not kinds["Conv"] and not kinds["Floor"] and not kinds["Gemm"]
 
 
+def test_means_that_lie_half_way_go_up_as_in_the_graph():
+    g = Graph()
+    g.add("x", Input(Ints((64, 4, 4), 0, 255)))
+    g.add("s", SumPool((4, 4), (1, 1)), "x")
+    g.add("y", Requant([1], 4, 0, 0, 255), "s")
+    x = np.random.default_rng(4).integers(0, 256, (50, 64, 4, 4))
+    got = session(onnx_qdq.build(g)).run(None, {"x": x.astype(np.uint8)})[0]
+    assert (ir.run(g, x)[..., 0, 0] * 16 - x.sum((2, 3)) == 8).mean() > 0.05 and (got == ir.run(g, x)).all()
+
+
 def test_reals_in_and_out():
     g = small_net()
     x = np.random.default_rng(1).normal(0, 1, (300, 3, 8, 8)).astype(np.float32)

@@ -77,6 +77,29 @@ def test_a_binary_convolution_net(tmp_path):
     assert {(n.type.lo, n.type.hi) for n in g.nodes.values() if isinstance(n.op, Requant)} >= {(0, 1), (-1, 1)}
 
 
+@pytest.mark.parametrize("mode", ["ROUND", "FLOOR", "CEIL", "UP", "DOWN", "HALF_UP"])
+def test_few_multiplier_bits_keep_the_rounding(tmp_path, mode):
+    """Nearest multipliers: off by one code now and then, never leaning to one side."""
+    r = np.random.default_rng(10)
+    f = File((6,))
+    w = f.quant(np.float32(r.normal(0, 1, (6, 4))), np.float32([[.1, .13, .17, .2]]), bits=5.0)
+    f.quant(f.add("MatMul", f.quant("x", 0.1, bits=8.0), w), 0.37, bits=8.0, rounding_mode=mode)
+    x = r.normal(0, 4, (500, 6))
+    g = load_quantized(f.save(tmp_path / "m.onnx"), multiplier_bits=12)
+    wrong = (reals(g, x) - evaluate(f.model(), x)) / float(np.float32(0.37))
+    assert np.abs(wrong).max() < 1.001 and (np.abs(wrong) > 0.5).mean() < 0.02
+    f.add("BipolarQuant", f.last, np.float32(1), domain=QONNX)
+    g = load_quantized(f.save(tmp_path / "m.onnx"), multiplier_bits=12)
+    assert (reals(g, x) == evaluate(f.model(), x)).mean() > 0.98
+
+
+def test_a_reshaped_input_keeps_its_shape(tmp_path):
+    f = File((1, 2, 3))
+    f.quant(f.add("Gemm", f.quant(f.add("Flatten", "x"), 0.5), f.quant(np.float32(np.ones((2, 6))), 1.0), transB=1), 1.0, bits=8.0)
+    g = agree(f, tmp_path / "m.onnx", np.random.default_rng(11).normal(0, 3, (20, 1, 2, 3)))
+    assert g.inputs[0].type.shape == (1, 2, 3)
+
+
 def test_trunc_keeps_the_upper_bits(tmp_path):
     f = File((1, 4, 4))
     at = f.add("AveragePool", f.quant("x", 0.5, bits=4.0, signed=0), kernel_shape=[2, 2], strides=[2, 2])
