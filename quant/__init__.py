@@ -1,5 +1,6 @@
 """Float model -> captured net -> quantized net -> integer graph.  The door to torch."""
 from .bitlinear import BitLinear
+from .bos import split_constant_rows
 from .adapt import adapt
 from .adapt_cost import performance as adapt_performance
 from .adapt_net import in_fixed_point
@@ -7,6 +8,7 @@ from .adapt_numbers import Word as FixedPoint
 from .adapt_switch import Rules as AdaptRules
 from .adapt_train import Course as AdaptCourse
 from .augment import flip_and_crop
+from .awq import awq
 from .capture import capture
 from .cluster import Clusters, cluster
 from .equalize import absorb, equalize
@@ -30,5 +32,10 @@ from .qat import tune
 from .recipe import Recipe
 from .simulate import Simulation
 from .size import Size, size_report
+from .reparam import reparametrise
+from .rotate import fold_gains, rotate
+from .smooth import smooth
 from .spikes import IELIF
 from .ties import TIES, ties
+from .weight_only import WeightOnly, weight_only
+from .weight_tune import distilled

@@ -84,16 +84,16 @@ def _candidates(blocks: torch.Tensor, fmt: NumberFormat, symmetric: bool, steps:
         if fmt.hi < -fmt.lo and steps > 1:
             far = torch.where(-lo > hi, lo, hi)  # the end that is further out gets the code that is further out
             ends += [far / fmt.lo, -far / fmt.lo]
-        yield from ((_half(end * k), none) for end in ends for k in shrunken)
+        yield from ((half(end * k), none) for end in ends for k in shrunken)
         return
     for k in shrunken:
         for a, b in ((1, 1), (1, 0), (0, 1))[:1 if k == 1.0 else 3]:  # both ends shrink, or one of them
             low, high = lo * (k if a else 1), hi * (k if b else 1)
-            scale = _half((high - low) / (fmt.hi - fmt.lo))
+            scale = half((high - low) / (fmt.hi - fmt.lo))
             yield scale, (-low / scale).round().clip(fmt.lo, fmt.hi)
 
 
-def _half(scale: torch.Tensor) -> torch.Tensor:
+def half(scale: torch.Tensor) -> torch.Tensor:
     """As float16 holds it, away from 0."""
     tiny = torch.finfo(torch.float16).smallest_normal
     kept = torch.where(scale.abs() < tiny, torch.where(scale < 0, -tiny, tiny), scale)

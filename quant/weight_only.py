@@ -41,6 +41,10 @@ class WeightOnly:
     net: Net
     coded: dict[str, Coded]
 
+    def renewed(self, steps: dict[str, Step], coded: dict[str, Coded]) -> "WeightOnly":
+        """With other codes, and the steps that have them."""
+        return WeightOnly(renewed(self.net, self.net.steps | steps), coded)
+
     @property
     def layer_bytes(self) -> int:
         """Of the coded layers: codes, scales, zero points, factors."""
