@@ -13,6 +13,8 @@ from .onnx_node import ONNX_RULES, OnnxModule, OnnxNode
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "PRelu", "Gather", "LayerNormalization", "RMSNormalization",
             "SimplifiedLayerNormalization", "GroupNormalization", "InstanceNormalization")
+QUANTIZERS = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "QGemm", "Quant", "IntQuant",
+              "BipolarQuant", "Trunc"}
 UNNAMED = re.compile(r"^(onnx::|\d+$)")
 
 
@@ -97,6 +99,9 @@ def add(net: OnnxModel, n, values: dict[str, np.ndarray], shapes: dict[str, torc
         return
     if n.op_type not in ONNX_RULES or n.domain not in ("", "ai.onnx"):
         kind = f"{n.domain}.{n.op_type}" if n.domain else n.op_type
+        if n.op_type in QUANTIZERS:
+            raise UserError(f"ONNX op {kind} at node {n.name or n.output[0]!r}: the file is quantized already and no float model; "
+                            "make its integer graph with quant.load_quantized")
         known = ", ".join(sorted({*ONNX_RULES, "Constant", "Shape"}))
         raise UserError(f"unsupported ONNX op {kind} at node {n.name or n.output[0]!r}: supported are {known}")
     if still:  # a constant that is expanded, perhaps to the batch: its rule knows how

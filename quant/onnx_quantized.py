@@ -7,16 +7,13 @@ from ir import FORMATS, Encoding, Graph, Input, Ints, UserError
 from ir.rewrite import simplify
 
 from . import onnx_qoperators, onnx_quantized_moves, onnx_quantized_ops, onnx_quantizers  # noqa: F401  (they register their rules)
-from .onnx_import import evaluated, read
+from .onnx_import import QUANTIZERS, evaluated, read
 from .onnx_lowering import Lowering
 from .onnx_qnode import DOMAINS, QUANTIZED_RULES, QNode
 from .onnx_quantizers import INTEGERS, TENSOR_TYPES
 from .onnx_real import Fixed, Real, real
 
 MIN_OPSET = 7
-QUANTIZERS = {"QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "QGemm", "Quant", "IntQuant",
-              "BipolarQuant", "Trunc"}
-
 KEEP_CODES = {"Reshape", "Transpose", "Squeeze", "Unsqueeze"}  # of constants
 
 
@@ -29,7 +26,8 @@ def load_quantized(path: Path | str, input_format: str | None = None, input_scal
                    multiplier_bits: int | None = None) -> Graph:
     """The integer graph of a quantized ONNX file, its input and output with their encodings.
 
-    The codes are those of the file, evaluated without rounding errors, on every input: each requant has as many bits as that takes.
+    The codes are those of the file, evaluated in float64, on every input: each requant has as many bits as that takes.  Only where there is
+    too much to look at (results of 16 bits in many channels, sums of tensors wider than 8 bits) it is the nearest of 30 bits instead.
     input_format, input_scale, input_zero: what the graph is given (real value = scale * (integer - zero)); by default the codes of the
     file's first quantizer.  multiplier_bits: at most so many, then nearest to the real ratio; codes may differ by one near a tie.
     A softmax at the very end is left off.

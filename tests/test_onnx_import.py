@@ -219,8 +219,8 @@ def test_refusals(case, tmp_path):
 
 
 def test_foreign_domain(tmp_path):
-    q = helper.make_node("Quant", ["x"], ["y"], "q", domain="qonnx.custom_op.general")
-    with pytest.raises(UserError, match=r"^unsupported ONNX op qonnx.custom_op.general.Quant at node 'q'"):
+    q = helper.make_node("Im2Col", ["x"], ["y"], "q", domain="qonnx.custom_op.general")
+    with pytest.raises(UserError, match=r"^unsupported ONNX op qonnx.custom_op.general.Im2Col at node 'q'"):
         load_model(save(tmp_path / "m.onnx", [q], (3,), domain="qonnx.custom_op.general"))
 
 

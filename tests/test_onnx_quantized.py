@@ -10,7 +10,7 @@ from quantized_files import RANGES, File, evaluate
 
 import ir
 from ir import Requant, UserError
-from quant import is_quantized, load_quantized
+from quant import is_quantized, load_model, load_quantized
 
 POWERS = [2.0 ** -k for k in range(9)]
 
@@ -189,6 +189,12 @@ def test_scales_that_are_none(tmp_path, scale, said):
         load_quantized(layer(scale).save(tmp_path / "m.onnx"))
     with says(rf"^ONNX DequantizeLinear 'n2': its scale is {said}; only numbers above 0$"):
         load_quantized(layer(weight_scale=scale).save(tmp_path / "m.onnx"))
+
+
+def test_a_quantized_file_is_no_float_model(tmp_path):
+    with says(r"^ONNX op QuantizeLinear at node 'n0': the file is quantized already and no float model; make its integer graph with "
+              r"quant.load_quantized$"):
+        load_model(layer().save(tmp_path / "m.onnx"))
 
 
 def test_files_that_are_cut_off_or_old(tmp_path):
