@@ -55,6 +55,13 @@ def _make(t, graph: Graph, out: Path, settings, x: np.ndarray | None) -> None:
             raise UserError(f"target {t.name!r} cannot be built for")
 
 
+def save_form(graph: Graph, form: str, path: Path) -> Path:
+    """Write the graph as an ONNX file of quantizers: "qdq" or "qonnx"."""
+    from codegen import onnx_qdq, qonnx
+    {"qdq": onnx_qdq, "qonnx": qonnx}[form].save(graph, path)
+    return path
+
+
 def execute(t, made: Path, x: np.ndarray) -> tuple[np.ndarray, dict]:
     """Integer outputs of integer inputs (N, ...) on the built thing, and what is known of it: bytes, cycles a frame."""
     match t.kind:

@@ -11,10 +11,10 @@ import typer
 
 from ir import UserError
 
-from . import cli_search
-from .cli_args import (Apart, Budgets, DataOption, Engine, Evaluations, Fix, Floor, Forbid, Gap, Group, Measured, Metrics, Model, Observer,
-                       Options, Order, Out, PairsOf, Ratio, Reference, Rounding, Samples, Searcher, Seed, Solver, Targets, Tie, TimeLimit, Tolerance,
-                       Workers, ties)
+from . import cli_quantize, cli_search
+from .cli_args import (ActRange, Apart, Augment, Budgets, DataOption, Distill, Engine, Evaluations, Fix, Floor, Forbid, Gap, Group, LearningRate,
+                       Measured, Metrics, Model, Observer, Options, Order, Out, PairsOf, Prepare, Prune, Ratio, Reference, Rounding, Samples,
+                       Searcher, Seed, Solver, Targets, Tie, TimeLimit, Tolerance, Train, Tune, Workers, ties)
 from .data import load_data
 from .plan_view import print_plan
 from .settings import DEFAULT_OPTIONS, Settings
@@ -46,8 +46,8 @@ def run(model: Model, data: DataOption, out: Out = Path("qsearch-run"), target: 
         tolerance: Tolerance = 0.01, reference: Reference = "", searcher: Searcher = "exact", evaluations: Evaluations = 250,
         measured: Measured = False,
         observer: Observer = "mse", rounding: Rounding = "gptq", apart: Apart = False, engine: Engine = "local", workers: Workers = 1,
-        tune: Annotated[int, typer.Option(help="epochs of training under the plan")] = 0,
-        lr: Annotated[float, typer.Option(help="learning rate of --tune")] = 1e-3,
+        prepare: Prepare = [], act_range: ActRange = "observer",  # noqa: B006
+        tune: Tune = 0, lr: LearningRate = 1e-3, train: Train = [], distill: Distill = False, augment: Augment = "none", prune: Prune = 0.0,  # noqa: B006
         samples: Samples = 128,
         check: Annotated[int, typer.Option(help="samples at most to compare on the CPU backends")] = 1000,
         simulate: Annotated[int, typer.Option(help="samples to simulate")] = 3,
@@ -59,7 +59,8 @@ def run(model: Model, data: DataOption, out: Out = Path("qsearch-run"), target: 
                  rules=tuple(fix), ties=ties(tie), observer=observer, rounding=rounding, samples=samples, tune=tune, learning_rate=lr,
                  check=check, simulate=simulate, pareto=pareto, solver=solver, apart=apart, engine=engine, workers=workers,
                  forbid=tuple(forbid), floors=tuple(floor), groups=tuple(group), ratios=tuple(ratio), pairs=pairs, order=order, reference=reference,
-                 tolerance=tolerance, searcher=searcher, evaluations=evaluations, measured=measured, time_limit=time_limit, gap=gap, seed=seed)
+                 tolerance=tolerance, searcher=searcher, evaluations=evaluations, measured=measured, time_limit=time_limit, gap=gap, seed=seed,
+                 prepare=tuple(prepare), act_range=act_range, recipe=tuple(train), distill=distill, augment=augment, prune=prune)
     show_result(flow.run(model, data, out, s, screen))
 
 
@@ -68,52 +69,11 @@ app.command()(cli_search.cost)
 app.command()(cli_search.plan)
 
 
-@app.command()
-def quantize(model: Model, plan: Annotated[Path, typer.Argument(help="plan.json")], data: DataOption, out: Out = Path("quantized"),
-             tune: Annotated[int, typer.Option(help="epochs of training under the plan")] = 0,
-             lr: Annotated[float, typer.Option(help="learning rate of --tune")] = 1e-3,
-             observer: Observer = "mse", rounding: Rounding = "gptq", seed: Seed = 0) -> None:
-    """Quantize after a plan (and train with --tune): an integer graph, and its accuracy."""
-    import ir
-    from . import steps
-    s = Settings(observer=observer, rounding=rounding, tune=tune, learning_rate=lr, seed=seed)
-    p, d = ir.Plan.load(plan), load_data(data)
-    net = steps.capture(model, d)
-    if p.model and p.model != net.hash:
-        raise UserError(f"{plan} was made for another model (hash {p.model}, this one has {net.hash}); make the plan again")
-    with screen.step("quantize") as progress:
-        _, rows, _ = steps.quantize(net, p, steps.calibrate(net, d, s), d, s, out, progress)
-    screen.table("", rows)
-    print(out / "graph")
-
-
-@app.command("eval")
-def evaluate(model: Annotated[str, typer.Argument(help="a model, or the folder of an integer graph")], data: DataOption) -> None:
-    """Score of a float model or of an integer graph on the evaluation samples."""
-    import ir
-    from . import steps
-    from .evaluate import score
-    d = load_data(data)
-    if d.y is None:
-        raise UserError(f"{data}: no labels y, so there is nothing to score against")
-    if Path(model).is_dir() or model.endswith(".json"):
-        g = ir.store.load_graph(model)
-        outputs = steps.decode(g, steps.reference(g, d.x))
-    else:
-        outputs = steps.batched(steps.capture(model, d), d.x)
-    print(score(outputs, d.y, outputs), f"on {len(d.x)} samples")
-
-
-@app.command("compile")
-def compile_(graph: Annotated[Path, typer.Argument(help="folder of an integer graph")],
-             target: Annotated[str, typer.Option("--target", "-t", help="one of `qsearch list targets`")],
-             out: Out = Path("build"), budget: Budgets = []) -> None:  # noqa: B006
-    """Library, ONNX file or SystemVerilog design of an integer graph."""
-    import ir
-    from . import backends
-    t = backends.target(target)
-    with screen.step(f"compile for {target}"):
-        print(backends.build(t, ir.store.load_graph(graph), out, Settings(budgets=tuple(budget))))
+app.command()(cli_quantize.quantize)
+app.command("import")(cli_quantize.import_)
+app.command("eval")(cli_quantize.evaluate)
+app.command("compile")(cli_quantize.compile_)
+app.command()(cli_quantize.size)
 
 
 @app.command("sim")
@@ -152,7 +112,8 @@ def show(file: Annotated[Path, typer.Argument(help="a plan, table, graph or resu
 
 
 @app.command("list")
-def list_(what: Annotated[str, typer.Argument(help="formats, metrics, costs, targets, observers, searchers, ties, engines or ops")]) -> None:
+def list_(what: Annotated[str, typer.Argument(help="formats, metrics, costs, targets, observers, searchers, ties, engines, ops, preparations, "
+                                                "training")]) -> None:
     """What can be named on the command line."""
     from .tables import listing
     for line in listing(what):

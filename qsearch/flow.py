@@ -21,7 +21,8 @@ from .settings import Settings, metrics_of
 from .steps import build, calibrate, capture, cost, quantize
 
 
-NO_PLAN = ("tune", "learning_rate", "check", "simulate", "engine", "workers")  # settings that no plan depends on
+NO_PLAN = ("prepare", "act_range", "tune", "learning_rate", "recipe", "distill", "augment", "prune", "check", "simulate", "engine",
+           "workers")  # settings that no plan depends on
 FEW = 32  # calibration samples that are worth a warning
 
 
@@ -73,7 +74,8 @@ def run(model, data, out: Path | str, settings: Settings | None = None, screen: 
                         lambda: Plan.load(out / "plan.json"))
     front = journal.step("front", "Pareto front", plan_key, lambda progress: save_front(pareto(damage, costs, s, pairs), out),
                          lambda: load_front(out)) if s.pareto else []
-    quant_key = [*key, {k: str(v) for k, v in plan.options.items()}, s.rounding, s.observer, s.tune, s.learning_rate, s.seed]
+    quant_key = [*key, {k: str(v) for k, v in plan.options.items()}, s.rounding, s.observer, s.tune, s.learning_rate, s.seed,
+                 s.prepare, s.act_range, s.recipe, s.distill, s.augment, s.prune]
     graph, rows, expected = journal.step("quantize", "quantize and train" if s.tune else "quantize", quant_key,
                                          lambda progress: quantize(net, plan, calibration, data, s, out, progress),
                                          lambda: load_quantized(out))

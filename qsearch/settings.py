@@ -28,12 +28,18 @@ class Settings:
     measured: bool = False                         # costs of the targets measured on the machine and through synthesis
     observer: str = "mse"
     rounding: str = "gptq"
+    prepare: tuple[str, ...] = ()                  # changes of the float net before it is quantized: names of quant.PREPARATIONS
+    act_range: str = "observer"                    # or "output": ranges scaled by what is best for the layers that read them
     samples: int = 128                             # calibration samples that the metrics look at
     apart: bool = False                            # damage of weights and of activations measured one side at a time, and added
     engine: str = "local"                          # where damage is measured: a name of search.ENGINES
     workers: int = 1                               # processes at most
     tune: int = 0                                  # epochs of training under the plan
     learning_rate: float = 1e-3
+    recipe: tuple[str, ...] = ()                   # of the training, as written: "mode=lsq+", "norms=virtual", "accumulator_bits=16"
+    distill: bool = False                          # whether the float net teaches beside the labels
+    augment: str = "none"                          # of the images in training: a name of training.AUGMENT
+    prune: float = 0.0                             # share of each layer's weights that training takes to 0
     check: int = 1000                              # samples at most on which TVM and ONNX Runtime are compared
     simulate: int = 3                              # samples on which the simulated hardware is compared
     pareto: int = 0                                # points of the front over the first budget's resource

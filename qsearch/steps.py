@@ -12,6 +12,7 @@ from . import backends
 from .data import Data
 from .evaluate import mismatches, score
 from .settings import Settings, budgets_of, menus
+from .training import augmentation, recipe
 
 BASIC = ("bytes", "bops", "wbits", "abits", "energy_pj")  # costs that no target is needed for
 
@@ -75,13 +76,16 @@ def quantize(net, plan: Plan, calibration, data: Data, s: Settings, out: Path, p
     """The integer graph in `out/graph`, the rows of the float, fake-quant and integer models, and the reference's outputs."""
     import quant
     import torch
-    qnet = quant.quantize(net, plan, calibration, rounding=s.rounding)
+    ready, ranges, suited = quant.prepare(net, calibration, plan, s.prepare)
+    qnet = quant.quantize(ready, suited, ranges, rounding=s.rounding, act_range=s.act_range)
     training = [net.hash, {k: str(v) for k, v in plan.options.items()}, asdict(s), data.key]
     checkpoint = out / f"tune.{digest(ir.store.canonical(training))}.pt"
     if s.tune:
         labels = None if data.calib_y is None else torch.from_numpy(data.calib_y)
+        how = recipe(s.recipe)
+        hooks = [pruner(qnet, s, len(data.calib_x), how.get("batch", 32))] if s.prune else []
         quant.tune(qnet, tensor(data.calib_x), labels, epochs=s.tune, lr=s.learning_rate, seed=s.seed, progress=progress,
-                   checkpoint=checkpoint)
+                   checkpoint=checkpoint, distill=net if s.distill else None, augment=augmentation(s.augment), after_step=hooks, **how)
     graph = qnet.lower()
     real, fake = (batched(m, data.x) for m in (net, qnet))
     expected = reference(graph, data.x)
@@ -100,6 +104,13 @@ def quantize(net, plan: Plan, calibration, data: Data, s: Settings, out: Path, p
     save_json(out / "accuracy.json", "accuracy", {"rows": rows})
     checkpoint.unlink(missing_ok=True)  # it was for a training that is stopped midway
     return graph, rows, expected
+
+
+def pruner(qnet, s: Settings, samples: int, batch: int):
+    """Masks that follow the cubic schedule over the first three quarters of the training."""
+    import quant
+    end = max(1, s.tune * -(-samples // batch) * 3 // 4)
+    return quant.Pruner(qnet, s.prune, end, every=min(100, max(1, end // 10)))
 
 
 def build(t, graph: Graph, data: Data, expected: np.ndarray, s: Settings, out: Path) -> dict:

@@ -72,7 +72,8 @@ def grid(t: Table) -> str:
 def listing(what: str) -> list[str]:
     """Lines that tell what there is of a kind."""
     kinds: dict[str, Callable[[], list[str]]] = {"formats": _formats, "metrics": _metrics, "costs": _costs, "targets": _targets,
-                                                 "observers": _observers, "searchers": _searchers, "ties": _ties, "engines": _engines, "ops": _ops}
+                                                 "observers": _observers, "searchers": _searchers, "ties": _ties, "engines": _engines, "ops": _ops,
+                                                 "preparations": _preparations, "training": _training}
     if what not in kinds:
         raise UserError(f"cannot list {what!r}; there are {', '.join(kinds)}")
     return kinds[what]()
@@ -92,6 +93,19 @@ def rewrite_report(folder: Path) -> Path:
 
 def _formats() -> list[str]:
     return [f"{f.name:9} {f.bits:2} bits  {len(f.grid):6} values in [{f.lo}, {f.hi}]" for f in ir.FORMATS.values()]
+
+
+def _preparations() -> list[str]:
+    from quant import PREPARATIONS
+    return list(PREPARATIONS)
+
+
+def _training() -> list[str]:
+    """What --train takes, with its defaults."""
+    from dataclasses import fields
+    from quant.recipe import Recipe
+    from .training import OURS
+    return [f"{f.name} = {f.default}" for f in fields(Recipe) if f.name not in OURS]
 
 
 def _metrics() -> list[str]:

@@ -24,6 +24,7 @@ from .net import Net, Step, geometry
 from .onnx_import import load_onnx
 from .onnx_quantized import is_quantized, load_quantized
 from .observers import OBSERVERS, Calibration, calibrate
+from .prepare import PREPARATIONS, prepare
 from .prune import Pruner, cubic, prune, sparsity
 from .ptq import correct_biases, quantize, reconstruct
 from .ranges import fit_ranges

@@ -78,13 +78,13 @@ def gptq(w: torch.Tensor, scale: torch.Tensor, fmt: NumberFormat, how: Spread, b
 
 def _inverse_root(h: torch.Tensor, damp: float) -> torch.Tensor:
     """Upper Cholesky factor of h^-1; more damping until h is positive definite."""
-    eye = torch.eye(len(h), dtype=h.dtype, device=h.device)
-    while damp <= MOST_DAMP:
+    eye, most = torch.eye(len(h), dtype=h.dtype, device=h.device), max(damp, MOST_DAMP)
+    while damp <= most:
         factor, failed = torch.linalg.cholesky_ex(h + damp * h.diagonal().mean() * eye)
         if not failed:
             root, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(factor), upper=True)
             if not failed:
                 return root
         damp = max(10 * damp, 1e-6)
-    raise UserError(f"GPTQ: the second moment of a layer's {len(h)} inputs is not positive definite, even with {MOST_DAMP:g} times its mean "
+    raise UserError(f"GPTQ: the second moment of a layer's {len(h)} inputs is not positive definite, even with {most:g} times its mean "
                     "added to the diagonal; calibrate with more images, or use nearest rounding")

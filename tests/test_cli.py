@@ -4,6 +4,8 @@ import sys
 import numpy as np
 import pytest
 
+from ir import Conv, Dense
+from ir.store import load_graph
 from qsearch import cli
 from tests import small
 
@@ -67,7 +69,7 @@ def test_plans_of_a_front_cost_more_and_damage_less(qsearch, folder):
 
 @pytest.mark.parametrize("what,holds", [("formats", "ternary"), ("metrics", "kl"), ("costs", "bops"), ("targets", "ecp5-85k"),
                                         ("observers", "percentile"), ("engines", "ray"), ("searchers", "exact"), ("ties", "residual"),
-                                        ("ops", "requant")])
+                                        ("ops", "requant"), ("preparations", "smooth"), ("training", "accumulator_bits = 0")])
 def test_list(qsearch, what, holds):
     code, out, _ = qsearch("list", what)
     assert code == 0 and holds in out
@@ -158,3 +160,44 @@ def test_the_search_from_the_command_line(qsearch, folder):
                        (["--forbid", "conv"], "error: --forbid 'conv' is not of the form layer=options")):
         code, _, err = qsearch("plan", tables, *budget, *more)
         assert code == 1 and line in err and len(err.splitlines()) == 1, (more, err)
+
+
+def test_quantize_takes_an_option_changes_and_a_recipe(qsearch, folder):
+    out = folder / "tuned"
+    code, text, err = qsearch("quantize", MODEL, "int4t/uint8", "-d", DATA, "-o", out, "--prepare", "equalize", "--rounding", "nearest",
+                              "--tune", 1, "--train", "mode=lsq+", "--train", "accumulator_bits=14", "--prune", "0.5", "--distill")
+    assert code == 0, err
+    assert "fake-quant" in text and "| weights: " in text and "weights + metadata" in text and "compressed" in text
+    assert "s14" in qsearch("show", out / "graph")[1]
+    zeros = [float(np.mean(n.op.weight == 0)) for n in load_graph(out / "graph").nodes.values() if isinstance(n.op, (Conv, Dense))]
+    assert min(zeros) >= 0.5
+    code, text, err = qsearch("size", out / "graph")
+    assert code == 0 and "container: graph.json" in text, err
+
+
+def test_quantized_onnx_goes_out_and_comes_back(qsearch, folder):
+    assert qsearch("quantize", MODEL, "int8/uint8", "-d", DATA, "-o", folder / "q8", "--rounding", "nearest")[0] == 0
+    here = qsearch("eval", folder / "q8" / "graph", "-d", DATA)[1]
+    for form in ("qdq", "qonnx"):
+        code, text, err = qsearch("compile", folder / "q8" / "graph", "-t", "onnx", "--form", form, "-o", folder / form)
+        assert code == 0, err
+    code, text, err = qsearch("eval", folder / "qdq" / "model.onnx", "-d", DATA)
+    assert code == 0 and abs(float(text.split()[0]) - float(here.split()[0])) <= 1, err
+    code, text, err = qsearch("import", folder / "qdq" / "model.onnx", "-o", folder / "back")
+    assert code == 0 and "requant" in text and (folder / "back" / "graph" / "graph.json").exists(), err
+
+
+@pytest.mark.parametrize("args,line", [
+    (["quantize", MODEL, "int8", "-d", DATA], "'int8' is neither a plan file that exists nor an option such as int8/uint8"),
+    (["quantize", MODEL, "int8/uint8", "-d", DATA, "--train", "mode=lsq"], "--train is about training, and there is none; add --tune EPOCHS"),
+    (["quantize", MODEL, "int8/uint8", "-d", DATA, "--tune", 1, "--train", "modes"], "--train 'modes': give NAME=VALUE, with a name among mode"),
+    (["quantize", MODEL, "int8/uint8", "-d", DATA, "--tune", 1, "--train", "ema=much"], "--train ema=much: a number is needed"),
+    (["quantize", MODEL, "int8/uint8", "-d", DATA, "--tune", 1, "--augment", "blur"], "unknown augmentation 'blur' (known: none, flip, flip+crop)"),
+    (["quantize", MODEL, "int8/uint8", "-d", DATA, "--prepare", "smoth"], "unknown preparation 'smoth'; did you mean 'smooth'?"),
+    (["quantize", MODEL, "int8/uint8", "-d", DATA, "--prepare", "smooth"], "no layer norm or RMS norm that feeds layers alone"),
+    (["compile", "nowhere.onnx", "-t", "onnx"], "nowhere.onnx"),
+    (["compile", "tests", "-t", "cpu", "--form", "qdq"], "form 'qdq' of target cpu: give integer, qdq, qonnx, the last two with --target onnx"),
+])
+def test_refusals_of_quantization(qsearch, args, line):
+    code, _, err = qsearch(*args)
+    assert code == 1 and line in err and len(err.strip().splitlines()) == 1
