@@ -15,6 +15,7 @@ from .equalize import absorb, equalize
 from .curvature import fisher_diagonals, hessian_traces
 from .layout import check as check_plan
 from .load import load_model
+from .lowrank_path import compensate_rank
 from .matmulfree import GLU, MLGRU, MatMulFreeLM
 from .matmulfree_lower import lower_lm
 from .matmulfree_train import HalvedCosine, train_lm

@@ -88,6 +88,7 @@ class Layer(Weighted):
     def __init__(self, *args, narrow: Coding | None = None, **options):
         super().__init__(*args, **options)
         self.narrow = narrow
+        self.path: nn.Module | None = None  # adds what rounding took from the weights, on the way to the requant (quant/lowrank_path.py)
 
     @property
     def coding(self) -> Coding: return self.narrow or self.ins[0]
@@ -98,7 +99,10 @@ class Layer(Weighted):
         return self.coding
 
     def build(self, e: Emitter, x: Value) -> Value:
-        acc, r = self.accumulator(e, self.read(e, x))
+        x = self.read(e, x)
+        acc, r = self.accumulator(e, x)
+        if self.path is not None:
+            acc, r = self.path(e, x, acc, r)
         if self.norm is not None and self.norm.watching and torch.is_tensor(acc.data):
             self.norm.see(acc.data.detach(), (r[0] * self.out.scale).detach(), self.axis)
         return self.finish(e, acc, *r, axis=self.axis)
