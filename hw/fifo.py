@@ -26,8 +26,8 @@ def depths(g: Graph, folding: Folding | None = None) -> dict[tuple[str, int], in
     plan = flows(g, folding)
     reads = {n: sum(m.args.count(n) for m in g.nodes.values()) for n in g.nodes}
     want = cache(lambda name, k: wanted(g, g.nodes[name], k, plan))
-    late = {n.name: lag(g, n, plan) for n in g.nodes.values()}
     frame = max(pace(g, n, plan) for n in g.nodes.values())
+    late = {n.name: lag(g, n, plan, frame) for n in g.nodes.values()}
     out: dict[tuple[str, int], int] = {}
     for fork in (n for n, k in reads.items() if k > 1 and not isinstance(g.nodes[n].op, Constant)):
         for (name, k), held in _from(g, fork, reads, want, late, frame).items():

@@ -27,13 +27,14 @@ def interval(g: Graph, folding: Folding | None = None) -> int:
     return max(cycles(g, folding).values())
 
 
-def lag(g: Graph, n: Node, plan: dict[str, Flow]) -> int:
+def lag(g: Graph, n: Node, plan: dict[str, Flow], frame: int) -> int:
     """Cycles, at most about, from the last element that a result of n needs to the result, with what stands in front of n.
 
-    Where results come in turns out of a buffer (a vector's, a frame's, a block's), the last one waits for those before it.
+    Where results come in turns out of a buffer (a vector's, a block's), the last one waits for those before it; whoever
+    takes in a whole frame first is a frame, of `frame` cycles, behind.
     """
     flow, x = plan[n.name], g.nodes[n.args[0]].type if n.args else n.type
-    sorting = max((len(t.reorder) for t in flow.takes if t.reorder is not None), default=0)
+    sorting = frame * (any(t.reorder is not None for t in flow.takes) + isinstance(n.op, MatMul))
     match n.op:
         case Dense() | Conv() | MatMul():
             vectors = n.type.size // (n.type.shape[0] if isinstance(n.op, Conv) else n.type.shape[-1])
