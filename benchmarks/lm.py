@@ -5,9 +5,11 @@
 
 Calibration: 32 sequences of 256 tokens; score: 157 others (40192 tokens), the same for every row, so drops are paired.  All
 linear layers of the blocks are quantized, the head stays in float, as other tools leave it.  The net is float: weights are codes,
-arithmetic is float32.  Each row runs in a process of its own; seconds are processor seconds of one thread.
+arithmetic is float32.  Each row runs in a process of its own, which begins with the net and the sequences in memory; seconds are
+processor seconds of one thread.
 """
 import argparse
+import functools
 import json
 import multiprocessing
 import resource
@@ -27,21 +29,28 @@ SETTINGS = ("8", "4", "4g64", "4g32", "4g16", "3", "3g64", "3g32", "3g16", "2g64
 METHODS = ("rtn", "rtn+awq", "rtn+lorc", "gptq", "gptq+awq", "gptq+lorc", "rtn+awq+lorc")
 
 
-def row(setting: str, method: str, symmetric: bool, weight_range: str, tune: int, rank: int) -> dict:
-    """One line of the table."""
+@functools.cache
+def common() -> tuple:
+    """What all rows share: the net, sequences to fit to and to score, the score in float."""
     torch.set_num_threads(1)
     fit, test = lm_data.split()
     net = capture(lm_data.model(), fit[:1, :-1])
+    return net, fit[:, :-1], test, lm_data.score(net, test)
+
+
+def row(setting: str, method: str, symmetric: bool, weight_range: str, tune: int, rank: int) -> dict:
+    """One line of the table."""
+    net, fit, test, reference = common()
     bits, g, group = setting.partition("g")
     options = {n: f"int{bits}{g}{group}/-" for n in net.layers if n != "head"}
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    w = weight_only(net, Calibration(fit[:, :-1], {}), options, method, symmetric, weight_range, rank)
+    start = time.process_time()
+    w = weight_only(net, Calibration(fit, {}), options, method, symmetric, weight_range, rank)
     if tune:
-        w = distilled(w, net, fit[:, :-1], tune)
-    seconds, after = time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    drop, error = lm_data.score(w.net, test).drop(lm_data.score(net, test))
+        w = distilled(w, net, fit, tune)
+    seconds, peak = time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    drop, error = lm_data.score(w.net, test).drop(reference)
     return {"setting": setting, "method": method + ("+tune" if tune else ""), "variant": "sym" if symmetric else "asym", "range": weight_range,
-            "drop": drop, "error": error, "bytes": w.layer_bytes, "seconds": seconds, "peak_mib": after / 1024, "more_mib": (after - before) / 1024}
+            "drop": drop, "error": error, "bytes": w.layer_bytes, "seconds": seconds, "peak_mib": peak}
 
 
 def table(rows: list[dict]) -> str:
@@ -72,7 +81,8 @@ def main() -> None:
         return
     for setting in args.settings:
         for method in args.methods:
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
+            common()
+            with multiprocessing.get_context("fork").Pool(1) as pool:
                 rows.append(pool.apply(row, (setting, method, not args.asymmetric, args.range, args.tune, args.rank)))
             print(rows[-1], flush=True)
             args.out.write_text(json.dumps(rows, indent=1))
