@@ -74,7 +74,8 @@ def machines() -> dict[str, np.ndarray]:
 
 
 def keywords() -> dict[str, np.ndarray]:
-    """For the keyword-spotting DS-CNN-S: MFCC frames (1, 49, 10)."""
+    """For the keyword-spotting DS-CNN-S: MFCC frames (1, 49, 10).  The file is sorted by class: its samples are shuffled first."""
     with np.load(root() / "speech_commands" / "DS_CNN_S_mfcc_ref_even.npz") as z:
-        x, y = z["mfcc"][:, None].astype(np.float32), z["y"].astype(np.int64)
+        order = np.random.default_rng(0).permutation(len(z["y"]))
+        x, y = z["mfcc"][order, None].astype(np.float32), z["y"][order].astype(np.int64)
     return {"x": x[512:1512], "y": y[512:1512], "calib_x": x[:512], "calib_y": y[:512]}
