@@ -22,7 +22,7 @@ import quant
 from benchmarks.real_data import root
 from ir import Plan
 from ir.store import load_json, save_json
-from quant.weights import fit
+from quant.train.weights import fit
 
 BATCH, LR, ADAM_LR, NEVER = 64, 0.03, 3e-3, (10 ** 9, 10 ** 9)
 BASE = "<32,20> throughout"

@@ -20,8 +20,8 @@ import torch
 
 from quant import capture
 from quant.observers import Calibration
-from quant.weight_only import weight_only
-from quant.weight_tune import distilled
+from quant.post.weight_only import weight_only
+from quant.post.weight_tune import distilled
 
 from . import lm_data
 

@@ -16,9 +16,9 @@ from torch import nn
 
 from ir import run
 from quant import MatMulFreeLM, lower_lm, train_lm
-from quant.bitlinear import BitLinear
-from quant.matmulfree import Block
-from quant.matmulfree_lower import PRECISIONS, lower_block
+from quant.ternary.bitlinear import BitLinear
+from quant.ternary.matmulfree import Block
+from quant.ternary.matmulfree_lower import PRECISIONS, lower_block
 
 from .real_data import root
 

@@ -21,7 +21,7 @@ from benchmarks import real_data
 from ir.store import canonical, digest
 from qsearch.screen import Screen
 from quant import calibrate, load_model, quantize, tune
-from quant.augment import flip_and_crop
+from quant.train.augment import flip_and_crop
 
 STATISTICS = {"resnet20": (real_data.CIFAR_MEAN, real_data.CIFAR_STD), "resnet56": (real_data.CIFAR_MEAN, real_data.CIFAR_STD),
               "vit": (np.float32([.4914, .4822, .4465]), np.float32([.2023, .1994, .2010]))}
@@ -110,7 +110,7 @@ def main() -> None:
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--range", default="mse", help="scale of the weights at the start")
     p.add_argument("--rounding", default="nearest", help="of the weights before training: nearest or gptq")
-    p.add_argument("--recipe", default="{}", help="further fields of quant.recipe.Recipe, as JSON")
+    p.add_argument("--recipe", default="{}", help="further fields of quant.train.recipe.Recipe, as JSON")
     p.add_argument("--out", type=Path, required=True, help="a folder outside of the repository")
     args = p.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

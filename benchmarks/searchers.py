@@ -16,7 +16,7 @@ from scipy.special import log_softmax
 
 import quant
 from benchmarks import real_data
-from quant.oneshot import OneShot
+from quant.sensing.oneshot import OneShot
 from search import cost_tables, find, measure, menu, whole_plan
 
 OPTIONS = menu("int2,int3,int4,int5,int6,int7,int8/uint8")

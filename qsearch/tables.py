@@ -103,7 +103,7 @@ def _preparations() -> list[str]:
 def _training() -> list[str]:
     """What --train takes, with its defaults."""
     from dataclasses import fields
-    from quant.recipe import Recipe
+    from quant.train.recipe import Recipe
     from .training import OURS
     return [f"{f.name} = {f.default}" for f in fields(Recipe) if f.name not in OURS]
 

@@ -8,11 +8,11 @@ AUGMENT = ("none", "flip", "flip+crop")
 
 
 def recipe(given: tuple[str, ...]) -> dict:
-    """{field of quant.recipe.Recipe: value} of texts such as `mode=lsq+`, `norms=virtual`, `accumulator_bits=16`.
+    """{field of quant.train.recipe.Recipe: value} of texts such as `mode=lsq+`, `norms=virtual`, `accumulator_bits=16`.
 
     UserError: not of that form, an unknown name, a value of another kind.
     """
-    from quant.recipe import Recipe
+    from quant.train.recipe import Recipe
     kinds = {f.name: type(f.default) for f in fields(Recipe) if f.name not in OURS}
     found = {}
     for text in given:
@@ -39,5 +39,5 @@ def augmentation(name: str):
         raise UserError(f"unknown augmentation {name!r} (known: {', '.join(AUGMENT)})")
     if name == "none":
         return None
-    from quant.augment import flip_and_crop
+    from quant.train.augment import flip_and_crop
     return flip_and_crop(0 if name == "flip" else 4)

@@ -1,6 +1,6 @@
 """One description of a quantized step, read in two ways: run on torch with gradients, or added to an integer graph.
 
-A site (quant/sites.py) calls `op`, `requant` and `recode` of an emitter; it cannot know which of the two it talks to, so
+A site (quant/sites/site.py) calls `op`, `requant` and `recode` of an emitter; it cannot know which of the two it talks to, so
 that what is trained and what is lowered cannot part.  Both infer the same types, hence take the same shifts.
 """
 import math

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from ir import FORMATS, Encoding, NumberFormat, Option, Plan, UserError
 from .encode import activation_format
 from .net import ROOTS, SPIKES, Net, Step
-from .sites import bounds, intersect
+from .sites.site import bounds, intersect
 
 FUSES = {"conv", "linear", "add", "mul", "matmul", "scale", "avgpool", "function", "layernorm", "rmsnorm"}  # take over a following relu or clip
 LAYERS = {"conv", "linear"}

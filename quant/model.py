@@ -7,18 +7,18 @@ from torch import nn
 
 from ir import Encoding, Graph, Input, Ints, NumberFormat, Plan, UserError
 from ir import rewrite
-from . import site_layers, site_norms, site_softmax, site_steps  # noqa: F401  (their classes enter SITES)
+from .sites import site_layers, site_norms, site_softmax, site_steps  # noqa: F401  (their classes enter SITES)
 from .emit import Emitter, Forward, Lower, Value
 from .encode import Coding
 from .layout import check, layout
-from .logsqrt2 import better
+from .sites.logsqrt2 import better
 from .net import Net
 from .observers import Calibration
 from .scores import absorb
-from .site_layers import Layer
-from .site_softmax import LOG_BITS, powers
-from .site_tokens import TokenDense
-from .sites import SITES, Site
+from .sites.site_layers import Layer
+from .sites.site_softmax import LOG_BITS, powers
+from .sites.site_tokens import TokenDense
+from .sites.site import SITES, Site
 
 
 class QuantNet(nn.Module):

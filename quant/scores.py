@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from ir import UserError
-from .fold import live
+from .front.fold import live
 from .net import Net, Step
 
 HIDDEN = -1e3  # what a sum adds below this hides a score: exp leaves nothing of it

@@ -89,7 +89,7 @@ def fliqs(problem: Problem, *, seed: int = 0, evaluations: int | None = None, ti
     2000 steps by default, `delay` of them (500, or a quarter if that is less) with uniform draws for the weights alone.
 
     The objective is called once a step with a plan and gives the loss of that step (quality is its negative); it may train weights
-    meanwhile (quant.oneshot.OneShot does); the plan's damage is then the mean loss of the last steps.  Each budget is a cost
+    meanwhile (quant.sensing.oneshot.OneShot does); the plan's damage is then the mean loss of the last steps.  Each budget is a cost
     target; several penalties add up.  beta: weight of the cost in the reward; entropy: its largest weight, reached at the end by
     `schedule`; both are in the unit of the loss.
     UserError: unknown reward or schedule, no budget, a budget that is not above 0, a loss that is no number.

@@ -40,7 +40,7 @@ def gauss_newton(probe: Probe, layer: str, option: str) -> float:
     """1/2 dy' G dy for the change dy of the layer's output, G the Gauss-Newton matrix of the loss in it, mean over samples.
 
     What `kl` is to second order, with all that errors of one layer do together, for one run of the layer alone.  Ours: G is met in a few
-    random directions of the model's output (quant.sketch), where HAWQ and `fisher` keep a trace or a diagonal.
+    random directions of the model's output (quant.sensing.sketch), where HAWQ and `fisher` keep a trace or a diagonal.
     """
     return probe.expected_loss(layer, option)
 

@@ -6,7 +6,7 @@ from ir import FORMATS, Encoding, Graph, Input, run
 from quant import Step
 from quant.emit import Forward, Lower, Value
 from quant.encode import Coding
-from quant.sites import SITES
+from quant.sites.site import SITES
 
 
 def coding(fmt: str, scale: float, zero: int = 0) -> Coding: return Coding(FORMATS[fmt], Encoding(scale, zero))

@@ -9,9 +9,9 @@ from torch import nn
 
 from ir import Plan, UserError
 from quant import AdaptCourse, AdaptRules, FixedPoint, adapt, adapt_performance, calibrate, capture, in_fixed_point, quantize, tune
-from quant.adapt_cost import work
-from quant.adapt_numbers import fixed, initialize, tnvs_, tnvs_deviation
-from quant.adapt_switch import LayerState, Strategy, divergence, gradient_diversity, pseudo_divergence, push_down, push_up
+from quant.fixed.adapt_cost import work
+from quant.fixed.adapt_numbers import fixed, initialize, tnvs_, tnvs_deviation
+from quant.fixed.adapt_switch import LayerState, Strategy, divergence, gradient_diversity, pseudo_divergence, push_down, push_up
 from test_lowering import equal_everywhere
 
 SAMPLES = 20000

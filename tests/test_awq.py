@@ -4,8 +4,8 @@ import torch
 from lm_nets import assert_same, both
 
 from ir import Option
-from quant.awq import awq
-from quant.grids import fitted
+from quant.post.awq import awq
+from quant.post.grids import fitted
 
 
 def every(net, option="int3g8/-"): return {n: Option.parse(option) for n, s in net.layers.items()}

@@ -10,7 +10,7 @@ from torch import nn
 
 from ir import Plan, UserError, run
 from quant import Step, calibrate, capture, quantize
-from quant.bos import split_constant_rows
+from quant.post.bos import split_constant_rows
 
 T, C = 9, 6
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from ir import Plan, UserError
 from quant import Clusters, Pruner, calibrate, capture, cluster, prune, quantize, sparsity, tune
-from quant.cluster import lloyd, shares
-from quant.weights import fit
+from quant.train.cluster import lloyd, shares
+from quant.train.weights import fit
 from test_lowering import equal_everywhere
 from test_prune import accuracy, module, task
 

@@ -4,7 +4,7 @@ import torch
 
 from ir import Plan, UserError
 from quant import absorb, calibrate, equalize, quantize
-from quant.equalize import pairs
+from quant.post.equalize import pairs
 from quant_nets import NETS, Maker, images
 
 

@@ -6,8 +6,8 @@ import torch
 import codegen
 from ir import FORMATS, Option, Plan, run
 from quant import calibrate, quantize
-from quant.groups import TOP, group_scales
-from quant.simulate import Simulation, round_weights
+from quant.sites.groups import TOP, group_scales
+from quant.sensing.simulate import Simulation, round_weights
 from quant_nets import NETS, Maker, images
 from test_lowering import equal_everywhere
 

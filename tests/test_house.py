@@ -51,14 +51,25 @@ def test_ir_is_light():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
+def modules_of(package: str) -> dict[str, set[str]]:
+    """Module -> the modules of the package that it imports at the top of its file; dotted names below the package."""
+    paths = {".".join(p.relative_to(ROOT / package).with_suffix("").parts): p for p in (ROOT / package).rglob("*.py")}
+    graph = {}
+    for name, p in paths.items():
+        found = set()
+        for n in ast.parse(p.read_text()).body:
+            if isinstance(n, ast.ImportFrom) and n.level:
+                base = name.split(".")[:-n.level] + (n.module.split(".") if n.module else [])
+                found |= {".".join([*base, a.name]) for a in n.names} | {".".join(base)}
+        graph[name] = found & paths.keys()
+    return graph
+
+
 def test_no_circles_in_packages():
     """Inside a package the modules can be put in an order (imports at the top of a file only)."""
     for package in MAY_USE:
-        graph = {p.stem: {m for n in ast.parse(p.read_text()).body if isinstance(n, ast.ImportFrom) and n.level == 1
-                          for m in ([n.module.split(".")[0]] if n.module else [a.name for a in n.names])}
-                 for p in (ROOT / package).glob("*.py")}
-        done: set[str] = set()
-        while ready := [m for m, uses in graph.items() if m not in done and uses & graph.keys() <= done]:
+        graph, done = modules_of(package), set()
+        while ready := [m for m, uses in graph.items() if m not in done and uses <= done]:
             done |= set(ready)
         assert done == graph.keys(), f"{package}: a circle among {sorted(graph.keys() - done)}"
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from site_cases import coding, extremes, graph, made, reals
 
 from quant import Step
-from quant.logsqrt2 import decode, encode
-from quant.site_softmax import powers
+from quant.sites.logsqrt2 import decode, encode
+from quant.sites.site_softmax import powers
 
 
 def softmax(shape, axis: int = -1, factor: float = 1.0, mask: np.ndarray | None = None) -> Step:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ir import UserError
-from quant.logsqrt2 import better, decode, encode, error, fitted_scale, grid, levels, table
+from quant.sites.logsqrt2 import better, decode, encode, error, fitted_scale, grid, levels, table
 
 
 def attention(rows=200, tokens=50, sharpness=2.0, seed=0) -> np.ndarray:

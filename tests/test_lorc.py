@@ -2,9 +2,9 @@
 import torch
 from lm_nets import both
 
-from quant.gptq import second_moment
-from quant.lowrank import low_rank
-from quant.weight_only import weight_only
+from quant.post.gptq import second_moment
+from quant.post.lowrank import low_rank
+from quant.post.weight_only import weight_only
 
 
 def rand(*shape, seed=0): return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

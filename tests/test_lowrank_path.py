@@ -5,7 +5,7 @@ from quant_nets import NETS, Maker, images
 
 from ir import Conv, Dense, Plan, UserError, run
 from quant import calibrate, quantize
-from quant.lowrank_path import compensate_rank
+from quant.sites.lowrank_path import compensate_rank
 
 
 def pointwise():

@@ -4,8 +4,8 @@ import torch
 
 from lrp_nets import NETS, decoder, samples
 from quant import Net, Step
-from quant.lrp import relevance
-from quant.lrp_rules import LRP, At, parse
+from quant.sensing.lrp import relevance
+from quant.sensing.lrp_rules import LRP, At, parse
 from quant_nets import Maker
 
 RULES = ("attention", "attnlrp", "epsilon", "epsilon:0.1", "alpha-beta", "alpha-beta:1.5", "z-plus", "attention+zb")

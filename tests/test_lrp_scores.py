@@ -7,8 +7,8 @@ import quant
 from ir import UserError
 from lrp_nets import NETS, residual_concat, samples, vit
 from quant import Simulation, calibrate
-from quant.lrp import layer_scores, relevance
-from quant.lrp_rules import LRP, parse
+from quant.sensing.lrp import layer_scores, relevance
+from quant.sensing.lrp_rules import LRP, parse
 from quant_nets import Maker
 from search import METRICS, measure
 from search.metrics_lrp import RULE
@@ -56,7 +56,7 @@ def test_a_layer_that_nothing_comes_from_has_no_share():
 
 def test_a_probe_answers_once_per_rule(probe, monkeypatch):
     first = probe.relevance("z-plus")
-    monkeypatch.setattr("quant.simulate.layer_scores", None)
+    monkeypatch.setattr("quant.sensing.simulate.layer_scores", None)
     assert probe.relevance("z-plus") is first and first == pytest.approx(layer_scores(probe.net, probe.x, "z-plus"))
 
 
@@ -208,7 +208,7 @@ def test_a_kind_of_step_without_a_rule_is_named(monkeypatch):
     monkeypatch.setitem(LRP, "z-plus", lambda number: {k: f for k, f in full.items() if k != "reshape"})
     with pytest.raises(UserError) as e:
         relevance(net_of(4), X, rule="z-plus")
-    assert str(e.value) == "relevance rule 'z-plus' has nothing for 'reshape', which step 'out' is; add it to COMMON in quant/lrp_rules.py"
+    assert str(e.value) == "relevance rule 'z-plus' has nothing for 'reshape', which step 'out' is; add it to COMMON in quant/sensing/lrp_rules.py"
 
 
 def test_relevance_that_overflows_names_its_layer():

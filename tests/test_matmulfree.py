@@ -7,8 +7,8 @@ import torch
 
 from ir import UserError
 from quant import BitLinear, GLU, HalvedCosine, MatMulFreeLM, capture, train_lm
-from quant.bitlinear import ternary_codes, token_codes
-from quant.matmulfree import MLGRU, scan
+from quant.ternary.bitlinear import ternary_codes, token_codes
+from quant.ternary.matmulfree import MLGRU, scan
 
 TEXT = ("the scale of a token is the largest of its values, the codes of a token are what is left of them. a weight is minus one, nothing "
         "or one; the sum of codes is an integer, and the integer is the same wherever it is summed. the state of a channel is kept, a part "

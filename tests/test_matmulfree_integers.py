@@ -11,9 +11,9 @@ from benchmarks.matmulfree import compare_block, letters, losses, synthetic, tok
 from ir import Graph, Input, Ints, Plan, UserError, infer, run
 from ir.store import load_graph, save_graph
 from quant import BitLinear, MatMulFreeLM, calibrate, capture, execute, lower_lm, quantize, train_lm
-from quant.bitlinear import ternary_codes
-from quant.fixed_point import Fixed, Rows, multiplier
-from quant.matmulfree_lower import PRECISIONS, Precision, about, lower_block
+from quant.ternary.bitlinear import ternary_codes
+from quant.ternary.fixed_point import Fixed, Rows, multiplier
+from quant.ternary.matmulfree_lower import PRECISIONS, Precision, about, lower_block
 from test_matmulfree import TEXT
 
 BOUNDS = {"q14": (2.5e-2, 0.1, 2.5, 5, 17), "q16": (2.1e-2, 0.05, 1.2, 3, 14), "q18": (1.3e-2, 0.02, 0.5, 1.5, 9)}  # error, flips in % as below

@@ -6,7 +6,7 @@ from torch import nn
 
 from ir import FORMATS, Option, Plan, UserError
 from quant import Simulation, calibrate, capture, geometry, quantize
-from quant.oneshot import OneShot
+from quant.sensing.oneshot import OneShot
 from search import METRICS, cost_tables, find, measure, whole_plan
 from small import data
 

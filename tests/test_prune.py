@@ -8,7 +8,7 @@ from torch import nn
 
 from ir import Plan, UserError
 from quant import Pruner, calibrate, capture, cubic, prune, quantize, sparsity, tune
-from quant.weights import fit
+from quant.train.weights import fit
 from test_lowering import equal_everywhere
 
 

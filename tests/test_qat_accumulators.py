@@ -8,7 +8,7 @@ import torch
 from ir import FORMATS, Conv, Dense, Ints, Plan, UserError
 from ir.infer import infer
 from quant import calibrate, quantize, tune
-from quant.accumulators import Limit
+from quant.train.accumulators import Limit
 from quant_nets import NETS, images
 from test_lowering import equal_everywhere
 

@@ -10,7 +10,7 @@ from qsearch.digits import DigitNet, digits
 from quant import calibrate, capture, quantize, tune
 from quant.encode import Coding
 from quant.fake import lsq_factor
-from quant.modes import codings, mode_of
+from quant.train.modes import codings, mode_of
 from quant.observers import weight_scale
 from quant_nets import NETS, images
 from test_lowering import equal_everywhere

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from ir import Plan, UserError
-from quant import calibrate, norming, quantize, tune
+from quant import calibrate, quantize, tune
+from quant.train import norming
 from quant_nets import NETS, images
 from test_lowering import equal_everywhere
 

@@ -11,7 +11,7 @@ from torch import distributed, multiprocessing
 
 from ir import Plan
 from quant import calibrate, quantize, tune
-from quant.augment import flip_and_crop
+from quant.train.augment import flip_and_crop
 from quant_nets import NETS, images
 
 RECIPES = {"labels": dict(epochs=2, lr=1e-2, batch=20, optimizer="sgd"),

@@ -7,10 +7,10 @@ import torch
 
 from ir import Plan, UserError
 from quant import calibrate, quantize, tune
-from quant.augment import flip_and_crop
-from quant.distill import Student, Teacher, feature_loss, loss_of
-from quant.qat import rate
-from quant.recipe import Recipe
+from quant.train.augment import flip_and_crop
+from quant.train.distill import Student, Teacher, feature_loss, loss_of
+from quant.train.qat import rate
+from quant.train.recipe import Recipe
 from quant_nets import NETS, images
 from test_lowering import equal_everywhere
 

@@ -7,7 +7,7 @@ from ir import FORMATS, Plan, UserError
 from quant import calibrate, quantize
 from quant.emit import PRODUCT_BITS, dyadic
 from ir.ops import requant
-from quant.gptq import gptq, refit, second_moment, spread
+from quant.post.gptq import gptq, refit, second_moment, spread
 from quant_nets import NETS, Maker, images
 from test_lowering import equal_everywhere
 

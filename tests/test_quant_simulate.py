@@ -7,7 +7,7 @@ import quant
 from ir import Option, Plan, UserError
 from quant import Simulation, calibrate, quantize
 from quant.net import compute
-from quant.simulate import round_weights
+from quant.sensing.simulate import round_weights
 from quant_nets import NETS, images
 
 

@@ -4,9 +4,9 @@ import torch
 
 from ir import FORMATS, Plan, UserError
 from quant import QuantNet, Reconstruction, calibrate, quantize, reconstruct
-from quant.blocks import blocks, float_values
-from quant.reconstruct import Drops, importance
-from quant.rounding import Rounding, codes_of, neighbours
+from quant.post.blocks import blocks, float_values
+from quant.post.reconstruct import Drops, importance
+from quant.post.rounding import Rounding, codes_of, neighbours
 from quant_nets import NETS, Maker, images
 from test_lowering import equal_everywhere
 

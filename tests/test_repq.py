@@ -6,8 +6,8 @@ import torch
 from lm_nets import assert_same, both, double, small_encoder
 
 from ir import FORMATS, Option, UserError
-from quant.channels import feeds, observed
-from quant.reparam import channel_range, fold_range, folded, reparametrise
+from quant.post.channels import feeds, observed
+from quant.post.reparam import channel_range, fold_range, folded, reparametrise
 
 W4A4, SIGNED = Option.parse("int4/uint4"), Option.parse("int4/int8")
 

@@ -7,8 +7,8 @@ from torch import nn
 
 from ir import UserError
 from quant import capture
-from quant.channels import observed, with_weights
-from quant.rotate import fold_gains, orthogonal, rotate
+from quant.post.channels import observed, with_weights
+from quant.post.rotate import fold_gains, orthogonal, rotate
 
 
 @pytest.mark.parametrize("name", ["llama", "encoder"])

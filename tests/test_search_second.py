@@ -7,7 +7,7 @@ from torch.nn import functional as F
 import quant
 from ir import UserError
 from quant import Simulation, calibrate, fisher_diagonals, hessian_traces
-from quant.curvature import run
+from quant.sensing.curvature import run
 from lrp_nets import decoder, vit
 from quant.net import FUNCTIONS
 from quant_nets import NETS, Maker, images
@@ -89,7 +89,7 @@ def test_labels_do_not_bend_piecewise_linear_nets():
 
 def test_it_stops_when_calm(monkeypatch):
     """With one class of errors everywhere the estimate is exact at once: a diagonal Hessian has no noise."""
-    import quant.curvature as curvature
+    import quant.sensing.curvature as curvature
     rounds, signs = [], curvature._signs
     monkeypatch.setattr(curvature, "_signs", lambda *a: rounds.append(1) or signs(*a))
     net = quant.capture(torch.nn.Linear(1, 1, bias=False).eval(), torch.ones(2, 1))

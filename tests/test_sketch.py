@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import quant
-from quant.sketch import rows, samples_that_fit
+from quant.sensing.sketch import rows, samples_that_fit
 from search import METRICS, measure
 
 

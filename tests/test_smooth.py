@@ -4,8 +4,8 @@ import torch
 from lm_nets import assert_same, both, small_encoder, small_llama
 
 from ir import UserError
-from quant.channels import balanced, feeds, observed
-from quant.smooth import smooth
+from quant.post.channels import balanced, feeds, observed
+from quant.post.smooth import smooth
 
 
 @pytest.mark.parametrize("name", ["llama", "encoder"])

@@ -7,7 +7,7 @@ from torch import nn
 from ir import Conv, Dense, Encoding, Lut, Plan, Requant, run
 from ir.interpret import evaluate
 from quant import IELIF, calibrate, capture, execute, quantize, tune
-from quant.spikes import ie_lif, unroll
+from quant.ternary.spikes import ie_lif, unroll
 
 
 @pytest.fixture(autouse=True)

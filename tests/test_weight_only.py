@@ -6,9 +6,9 @@ import torch
 from lm_nets import both
 
 from ir import FORMATS, Option, UserError
-from quant.gptq import gptq, second_moment, spread
-from quant.grids import fitted
-from quant.weight_only import in_turn, weight_only
+from quant.post.gptq import gptq, second_moment, spread
+from quant.post.grids import fitted
+from quant.post.weight_only import in_turn, weight_only
 
 
 def rand(*shape, seed=0): return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)

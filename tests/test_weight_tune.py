@@ -4,8 +4,8 @@ import torch
 from lm_nets import both
 
 from ir import UserError
-from quant.weight_only import weight_only
-from quant.weight_tune import distilled
+from quant.post.weight_only import weight_only
+from quant.post.weight_tune import distilled
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""Training in fixed point whose word lengths move (AdaPT)."""

@@ -1,0 +1,1 @@
+"""Float models of any source -> the captured net."""

@@ -1,0 +1,1 @@
+"""Quantization after training: changes of the float net, ranges and rounding."""

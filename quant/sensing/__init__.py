@@ -1,0 +1,1 @@
+"""What rounding a layer would do, without quantizing the net."""

@@ -1,0 +1,1 @@
+"""The steps of a quantized net, each told once to an emitter."""

@@ -1,0 +1,1 @@
+"""Ternary, MatMul-free and spiking layers, and their all-integer model."""

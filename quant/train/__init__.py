@@ -1,0 +1,1 @@
+"""Training with the integers in the loop, pruning and clustering."""
