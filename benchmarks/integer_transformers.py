@@ -1,6 +1,7 @@
-"""Transformers and a diffusion net wholly in integers: what whole-net plans cost in accuracy, without any fitting of weights.
+"""Transformers and a diffusion net wholly in integers: what whole-net plans cost in accuracy, and what methods after training give back.
 
-    QSEARCH_DATA=... python -m benchmarks.integer_transformers [vit llama ddpm] [--options int8/uint8 int4/uint8 ...]
+    QSEARCH_DATA=... python -m benchmarks.integer_transformers [vit llama ddpm] [--options int8/uint8 int4/int8d ...]
+                                                               [--roundings nearest gptq ...] [--prepare none smooth awq+reparametrise ...]
 
 vit: 500 CIFAR-10 test images, right in %, and the paired difference to the float net with its standard error; 128 images calibrate.
 llama: stories260K, nats per token of sequences of 256 tokens (the first 60 of them); 32 others calibrate.  ddpm: mean squared error of
@@ -8,16 +9,18 @@ the noise in 64 MNIST digits at four times, 128 images at random times calibrate
 sample in numpy, and how many nodes the graph has.
 """
 import argparse
+import itertools
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from benchmarks import ddpm_model, lm_data
 from benchmarks.real_data import cifar10_vit, root
-from ir import Plan, run
-from quant import calibrate, capture, load_model, quantize
+from ir import Option, Plan, run
+from quant import calibrate, capture, load_model, prepare, quantize
 
 OPTIONS = ["int8/uint8", "int4/uint8", "int4/uint4"]
 TIMES = (50, 200, 500, 900)
@@ -72,6 +75,8 @@ def main() -> None:
     cases = {"vit": vit, "llama": llama, "ddpm": ddpm}
     parser.add_argument("cases", nargs="*", choices=[*cases, []], help=f"of {', '.join(cases)}; all by default")
     parser.add_argument("--options", nargs="+", default=OPTIONS)
+    parser.add_argument("--roundings", nargs="+", default=["nearest"])
+    parser.add_argument("--prepare", nargs="+", default=["none"], help="changes of the float net first, joined by +")
     args = parser.parse_args()
     torch.set_num_threads(1)
     for name in args.cases or cases:
@@ -79,15 +84,26 @@ def main() -> None:
         text, reference = judge(net)
         print(f"{name} float: {text}", flush=True)
         calibration = calibrate(net, fit, batch=8)
-        for option in args.options:
-            q = quantize(net, Plan.uniform(net.layers, option), calibration)
+        for option, rounding, changes in itertools.product(args.options, args.roundings, args.prepare):
+            plan, start = uniform(net, option), time.perf_counter()
+            ready, ranges, suited = prepare(net, calibration, plan, [] if changes == "none" else changes.split("+"))
+            q = quantize(ready, suited, ranges, rounding=rounding)
+            made = time.perf_counter() - start
             text, _ = judge(q, reference)
             g, codes = q.lower(), q.encode(x).detach().long().numpy()
             start = time.perf_counter()
             y = run(g, codes)
             seconds = (time.perf_counter() - start) / len(x)
             equal = (y == q.forward_integers(q.encode(x)).detach().numpy()).all()
-            print(f"{name} {option}: {text}; {len(g.nodes)} nodes, {seconds:.2g} s a sample, {'equal' if equal else 'NOT EQUAL'}", flush=True)
+            print(f"{name} {option} {rounding} {changes}: {text}; made in {made:.0f} s, {len(g.nodes)} nodes, {seconds:.2g} s a sample, "
+                  f"{'equal' if equal else 'NOT EQUAL'}", flush=True)
+
+
+def uniform(net, option: str) -> Plan:
+    """The option everywhere; convolutions read no tokens and have the same bits with one scale."""
+    o = Option.parse(option)
+    return Plan({n: str(replace(o, acts=f"uint{o.act_format.bits}", dynamic=False)) if o.dynamic and s.kind == "conv" else option
+                 for n, s in net.layers.items()})
 
 
 if __name__ == "__main__":
