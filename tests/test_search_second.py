@@ -127,7 +127,7 @@ def test_every_kind_of_step(make):
         assert 0 < t.weights < np.inf and 0 < t.input < np.inf and np.isfinite([hutchinson[k].weights, hutchinson[k].input]).all()
 
 
-@pytest.mark.parametrize("fn", FUNCTIONS)
+@pytest.mark.parametrize("fn", [f for f in FUNCTIONS if f != "ie_lif"])  # steps: beyond the last one nothing bends
 def test_every_function_bends(fn):
     """Twice differentiable, or flat almost everywhere: the estimate is near the exact trace of one weight."""
     m = Maker(3)
