@@ -62,13 +62,18 @@ def drop(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
     return float(d.mean()), float(d.std(ddof=1) / len(d) ** 0.5)
 
 
+def setting(args, option: str) -> dict:
+    """What a row is the result of."""
+    recipe = json.loads(args.recipe) | {"epochs": args.epochs, "mode": args.mode, "lr": args.lr, "batch": args.batch}
+    return {"net": args.net, "option": option, "ends": args.ends, "range": args.range, "rounding": args.rounding, "recipe": recipe}
+
+
 def row(args, option: str, screen: Screen) -> dict:
     """One training, from calibration to the integer graph."""
     x, y, tx, ty = data(args.net)
     net = model(args.net)
     plan = plan_of(net, option, args.ends)
-    recipe = {k: v for k, v in json.loads(args.recipe).items()} | {"epochs": args.epochs, "mode": args.mode, "lr": args.lr, "batch": args.batch}
-    name = digest(canonical([args.net, option, args.ends, recipe, args.range, args.rounding]))
+    name, recipe = digest(canonical(setting(args, option))), setting(args, option)["recipe"]
     float_hits = hits(net, tx, ty)
     q = quantize(net, plan, calibrate(net, x[:512]), rounding=args.rounding, weight_range=args.range)
     start = drop(float_hits, hits(q, tx, ty))
@@ -84,17 +89,18 @@ def row(args, option: str, screen: Screen) -> dict:
         trained = torch.cat([q.forward_integers(q.encode(tx[i:i + 50])).reshape(-1, 10) for i in range(0, len(tx), 50)]).numpy()
     lost, error = drop(float_hits, got)
     widest = max(n.type.bits for n in graph.nodes.values() if isinstance(n.op, (ir.Conv, ir.Dense)))
-    return {"net": args.net, "option": option, "ends": args.ends, "mode": args.mode, "epochs": args.epochs, "recipe": recipe,
+    return {**setting(args, option), "mode": args.mode, "epochs": args.epochs,
             "float": 100 * float(float_hits.mean()), "calibrated drop": start[0], "accuracy": 100 * float(got.mean()), "drop": lost, "error": error,
             "accumulator bits": widest, "graph equals training": bool((trained == scores).all()), "loss": history[-1]["loss"], "seconds": seconds}
 
 
 def markdown(rows: list[dict]) -> str:
     """The rows as a table; drops in points, with the standard error of the difference on the same images."""
-    lines = ["| net | option | ends | mode | epochs | float % | drop, calibrated | accuracy % | drop | accumulator bits | minutes |",
-             "|---|---|---|---|---|---|---|---|---|---|---|"]
+    lines = ["| net | option | ends | start | mode | epochs | float % | drop, calibrated | accuracy % | drop | accumulator bits | minutes |",
+             "|---|---|---|---|---|---|---|---|---|---|---|---|"]
     for r in rows:
-        lines.append(f"| {r['net']} | {r['option']} | {r['ends']} | {r['mode']} | {r['epochs']} | {r['float']:.1f} | {r['calibrated drop']:.1f} | "
+        lines.append(f"| {r['net']} | {r['option']} | {r['ends']} | {r['rounding']} | {r['mode']} | {r['epochs']} | {r['float']:.1f} | "
+                     f"{r['calibrated drop']:.1f} | "
                      f"{r['accuracy']:.1f} | {r['drop']:.1f} ± {r['error']:.1f} | {r['accumulator bits']} | {r['seconds'] / 60:.0f} |")
     return "\n".join(lines)
 
@@ -109,7 +115,7 @@ def main() -> None:
     p.add_argument("--lr", type=float, default=1e-3)
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--range", default="mse", help="scale of the weights at the start")
-    p.add_argument("--rounding", default="nearest", help="of the weights before training: nearest or gptq")
+    p.add_argument("--rounding", default="gptq", help="of the weights before training")
     p.add_argument("--recipe", default="{}", help="further fields of quant.train.recipe.Recipe, as JSON")
     p.add_argument("--out", type=Path, required=True, help="a folder outside of the repository")
     args = p.parse_args()
@@ -118,8 +124,7 @@ def main() -> None:
     store, screen = args.out / "qat.json", Screen()
     rows = json.loads(store.read_text()) if store.exists() else []
     for option in args.options:
-        recipe = json.loads(args.recipe) | {"epochs": args.epochs, "mode": args.mode, "lr": args.lr, "batch": args.batch}
-        if not any((r["net"], r["option"], r["ends"], r["recipe"]) == (args.net, option, args.ends, recipe) for r in rows):
+        if not any(r | setting(args, option) == r for r in rows):
             rows.append(row(args, option, screen))
             store.write_text(json.dumps(rows, indent=1))
         print(markdown(rows), flush=True)
