@@ -92,7 +92,9 @@ def rewrite_report(folder: Path) -> Path:
 
 
 def _formats() -> list[str]:
-    return [f"{f.name:9} {f.bits:2} bits  {len(f.grid):6} values in [{f.lo}, {f.hi}]" for f in ir.FORMATS.values()]
+    return [*(f"{f.name:9} {f.bits:2} bits  {len(f.grid):6} values in [{f.lo}, {f.hi}]" for f in ir.FORMATS.values()),
+            "fxWL.FL   fixed point: WL bits (2 to 16), FL of them behind the point, for example fx8.4",
+            "eXmY      a small float of X bits of exponent and Y of mantissa, up to 8 bits with the sign, for example e3m4"]
 
 
 def _preparations() -> list[str]:

@@ -67,7 +67,7 @@ def test_plans_of_a_front_cost_more_and_damage_less(qsearch, folder):
     assert code == 0 and len(out.splitlines()) >= 2, err
 
 
-@pytest.mark.parametrize("what,holds", [("formats", "ternary"), ("metrics", "kl"), ("costs", "bops"), ("targets", "ecp5-85k"),
+@pytest.mark.parametrize("what,holds", [("formats", "ternary"), ("formats", "fx8.4"), ("metrics", "kl"), ("costs", "bops"), ("targets", "ecp5-85k"),
                                         ("observers", "percentile"), ("engines", "ray"), ("searchers", "exact"), ("ties", "residual"),
                                         ("ops", "requant"), ("preparations", "smooth"), ("training", "accumulator_bits = 0")])
 def test_list(qsearch, what, holds):
