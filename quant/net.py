@@ -3,7 +3,7 @@
 Whatever the model came from (torch module, torch.export file, ONNX), it ends here; everything in `quant` starts here.
 """
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -150,6 +150,21 @@ def compute(s: Step, *xs: torch.Tensor) -> torch.Tensor:
         case "rmsnorm":
             return F.rms_norm(x, x.shape[-1:], s.weight, a["eps"])
     raise UserError(f"step {s.name!r}: unknown kind {s.kind!r}")
+
+
+def walk(net: Net, x: torch.Tensor, of: Callable = compute) -> Iterator[tuple[Step, list[torch.Tensor], torch.Tensor]]:
+    """Each step in order with what it reads and what it gives, of(step, *arguments), for samples x; values are let go after their
+    last reader.
+    """
+    last = {a: s.name for s in net.steps.values() for a in s.args}
+    env: dict[str, torch.Tensor] = {}
+    for s in net.steps.values():
+        xs = [env[a] for a in s.args]
+        env[s.name] = x if s.kind == "input" else of(s, *xs) if xs else constant(s, len(x))
+        yield s, xs, env[s.name]
+        for a in s.args:
+            if last[a] == s.name:
+                env.pop(a, None)
 
 
 def constant(s: Step, samples: int) -> torch.Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ir import Conv, Dense, Gather, Graph, Lut, Option, Plan, Requant, UserError
 from ir.opset import constants
+from ir.show import width
 from ir.store import save_graph
 from .net import Net
 
@@ -171,14 +172,6 @@ def cheapest(codes: np.ndarray, bits: int) -> tuple[str, int, int, int]:
     if short < bits:
         ways.append(("codebook", packed(codes.size, short), 0, packed(len(values), bits)))
     return min(ways, key=lambda w: sum(w[1:]))
-
-
-def width(v: np.ndarray) -> int:
-    """Bits of the narrowest two's complement (or unsigned, where nothing is below 0) word that holds each of the integers."""
-    if not v.size:
-        return 1
-    lo, hi = int(v.min()), int(v.max())
-    return max(1, max(hi, -lo - 1).bit_length() + (lo < 0))
 
 
 def packed(count: int, bits: int) -> int: return math.ceil(int(count) * bits / 8)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import torch
 from torch.nn import functional as F
 
-from .net import Net, compute, constant, pad
+from .net import Net, pad, walk
 
 COLUMNS = 1 << 14  # vectors that are drawn at most, about
 THIN = 16          # with fewer vectors than this for each of their elements, trust in their moments sinks
@@ -42,14 +42,6 @@ def _drawn(c: torch.Tensor, count: int = COLUMNS) -> torch.Tensor:
 
 
 def inputs(net: Net, x: torch.Tensor) -> Iterator[torch.Tensor]:
-    """What each layer of the float net reads, layer after layer; values are let go after their last reader."""
-    last = {a: s.name for s in net.steps.values() for a in s.args}
-    env = {net.input.name: x}
-    for s in net.steps.values():
-        if s.name in net.layers:
-            yield env[s.args[0]]
-        if s.kind != "input":
-            env[s.name] = compute(s, *[env[a] for a in s.args]) if s.args else constant(s, len(x))
-        for a in s.args:
-            if last[a] == s.name:
-                env.pop(a, None)
+    """What each layer of the float net reads, layer after layer."""
+    layers = net.layers
+    return (xs[0] for s, xs, _ in walk(net, x) if s.name in layers)

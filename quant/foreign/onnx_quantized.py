@@ -7,7 +7,7 @@ from ir import FORMATS, Encoding, Graph, Input, Ints, UserError
 from ir.rewrite import simplify
 
 from . import onnx_qoperators, onnx_quantized_moves, onnx_quantized_ops, onnx_quantizers  # noqa: F401  (they register their rules)
-from ..front.onnx_import import QUANTIZERS, evaluated, read
+from ..front.onnx_import import QUANTIZERS, attributes, constant_of, evaluated, read
 from .onnx_lowering import Lowering
 from .onnx_qnode import DOMAINS, QUANTIZED_RULES, QNode
 from .onnx_quantizers import INTEGERS, TENSOR_TYPES
@@ -86,16 +86,12 @@ def entry(i, low: Lowering, fmt: str | None, scale: float, zero: int) -> Real:
 
 def step(n, values: dict, low: Lowering, version: int, last: set[str]) -> None:
     """Append one node's results to `values`."""
-    from onnx import helper, numpy_helper
     name = label(n)
     if missing := [i for i in n.input if i and i not in values]:
         raise UserError(f"ONNX {n.op_type} {name!r} reads {missing[0]!r}, which no node makes and no initializer holds; export the file again")
-    attrs = {a.name: helper.get_attribute_value(a) for a in n.attribute}
-    attrs = {k: v.decode() if isinstance(v, bytes) else v for k, v in attrs.items()}
+    attrs = attributes(n)
     if n.op_type == "Constant":
-        v = next(iter(attrs.values()))
-        values[n.output[0]] = numpy_helper.to_array(v) if hasattr(v, "data_type") else np.array(
-            v, np.float32 if "float" in next(iter(attrs)) else np.int64)
+        values[n.output[0]] = constant_of(attrs)
         return
     args = [values[i] if i else None for i in n.input]
     if n.op_type == "Shape":  # 0, "as it was", stands for the batch

@@ -78,15 +78,25 @@ class OnnxModel(nn.Module):
         at.add_module(free, module)
 
 
+def attributes(n) -> dict:
+    """A node's attributes by name, texts as str."""
+    from onnx import helper
+    attrs = {a.name: helper.get_attribute_value(a) for a in n.attribute}
+    return {k: v.decode() if isinstance(v, bytes) else v for k, v in attrs.items()}
+
+
+def constant_of(attrs: dict) -> np.ndarray:
+    """What a Constant node with these attributes holds."""
+    from onnx import numpy_helper
+    (name, v), *_ = attrs.items()
+    return numpy_helper.to_array(v) if hasattr(v, "data_type") else np.array(v, np.float32 if "float" in name else np.int64)
+
+
 def add(net: OnnxModel, n, values: dict[str, np.ndarray], shapes: dict[str, torch.Tensor]) -> None:
     """Append a node; a constant one becomes a value.  `shapes` holds samples of activations where the file asks for shapes."""
-    from onnx import helper, numpy_helper
-    attrs = {a.name: helper.get_attribute_value(a) for a in n.attribute}
-    attrs = {k: v.decode() if isinstance(v, bytes) else v for k, v in attrs.items()}
+    attrs = attributes(n)
     if n.op_type == "Constant":
-        v = next(iter(attrs.values()))
-        values[n.output[0]] = numpy_helper.to_array(v) if hasattr(v, "data_type") else np.array(
-            v, np.float32 if "float" in next(iter(attrs)) else np.int64)
+        values[n.output[0]] = constant_of(attrs)
         return
     if n.op_type == "Shape":  # 0, "as it was", stands for the batch
         known = values.get(n.input[0])

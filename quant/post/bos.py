@@ -7,7 +7,7 @@ from ir import UserError
 
 from .channels import renewed
 from ..front.fold import substitute
-from ..net import Net, Step, compute, constant
+from ..net import Net, Step, compute, walk
 from ..observers import Calibration
 
 LEADING = 4  # tokens at the front that are looked at
@@ -47,24 +47,11 @@ def _constant_rows(net: Net, x: torch.Tensor, names: set[str], batch: int = 32) 
     first: dict[str, torch.Tensor] = {}
     count = dict.fromkeys(names, LEADING)
     for part in x.split(batch):
-        for n, v in _values(net, part, names):
+        for n, v in ((s.name, v) for s, _, v in walk(net, part) if s.name in names):
             first.setdefault(n, v[0])
             same = (v[:, :LEADING] - first[n][:LEADING]).abs().amax((0, 2)) <= 1e-5 * first[n][:LEADING].abs().amax(1)
             count[n] = min(count[n], int(same.long().cumprod(0).sum()), len(first[n]) - 1)
     return {n: first[n][:count[n]] for n in names}
-
-
-def _values(net: Net, x: torch.Tensor, names: set[str]):
-    """(name, value) of the named steps."""
-    env: dict[str, torch.Tensor] = {}
-    last = {a: s.name for s in net.steps.values() for a in s.args}
-    for s in net.steps.values():
-        env[s.name] = x if s.kind == "input" else compute(s, *[env[a] for a in s.args]) if s.args else constant(s, len(x))
-        if s.name in names:
-            yield s.name, env[s.name]
-        for a in s.args:
-            if last[a] == s.name:
-                env.pop(a, None)
 
 
 def _split(s: Step, steps: dict[str, Step], rows: torch.Tensor) -> list[Step]:

@@ -3,7 +3,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..net import Net, Step, compute, constant, fingerprint
+from ..net import Net, Step, compute, fingerprint, walk
 
 NORMS = ("layernorm", "rmsnorm")
 VIEWS = ("reshape", "transpose", "slice")
@@ -87,6 +87,11 @@ def with_weights(s: Step, weight: torch.Tensor, bias: torch.Tensor | None = None
     return replace(s, weight=weight.to(dtype), bias=s.bias if bias is None else bias.to(dtype))
 
 
+def wide_bias(s: Step) -> torch.Tensor:
+    """The bias of a step with weights in float64, zeros where it has none."""
+    return torch.zeros(len(s.weight), dtype=torch.float64) if s.bias is None else s.bias.double()
+
+
 def renewed(net: Net, steps: dict[str, Step], note: str = "") -> Net:
     """The net with other steps, and a hash that says so."""
     return replace(net, steps=steps, hash=fingerprint(steps, net.output), notes=(*net.notes, note) if note else net.notes)
@@ -96,14 +101,8 @@ def renewed(net: Net, steps: dict[str, Step], note: str = "") -> Net:
 def observed(net: Net, x: torch.Tensor, names: list[str], batch: int = 32) -> dict[str, torch.Tensor]:
     """What the named steps give on samples x, as rows (M, C) of their last axis."""
     seen: dict[str, list[torch.Tensor]] = {n: [] for n in names}
-    last = {a: s.name for s in net.steps.values() for a in s.args}
     for part in x.split(batch):
-        env: dict[str, torch.Tensor] = {}
-        for s in net.steps.values():
-            env[s.name] = part if s.kind == "input" else compute(s, *[env[a] for a in s.args]) if s.args else constant(s, len(part))
+        for s, _, y in walk(net, part):
             if s.name in seen:
-                seen[s.name].append(env[s.name].reshape(-1, env[s.name].shape[-1]))
-            for a in s.args:
-                if last[a] == s.name:
-                    env.pop(a, None)
+                seen[s.name].append(y.reshape(-1, y.shape[-1]))
     return {n: torch.cat(v) for n, v in seen.items()}

@@ -6,7 +6,8 @@ import torch
 
 from ir import UserError
 
-from ..net import Net, Step, fingerprint
+from .channels import renewed, wide_bias
+from ..net import Net, Step
 from ..observers import checked
 
 THROUGH = ("relu", "maxpool", "avgpool", "reshape")  # steps that a positive factor of a channel passes unchanged
@@ -38,7 +39,7 @@ def equalize(net: Net, clips: str = "keep") -> Net:
     steps = {n: replace(s, kind="relu", attrs={}) if clips == "relu" and _relu6(s) else s for n, s in net.steps.items()}
     net = replace(net, steps=steps)
     for s in net.layers.values():
-        steps[s.name] = replace(s, weight=s.weight.double(), bias=_bias(s))
+        steps[s.name] = replace(s, weight=s.weight.double(), bias=wide_bias(s))
     found = list(pairs(net))
     for _ in range(ROUNDS):
         if max([_equalize(steps, p) for p in found], default=0.0) < SETTLED:
@@ -67,8 +68,8 @@ def absorb(net: Net, x: torch.Tensor, sigmas: float = 3.0) -> Net:
         v = v.double()
         c = torch.minimum(v.mean(1) - sigmas * v.std(1, correction=0), v.amin(1)).clip(min=0)
         w = _by_channel(b, len(c))
-        steps[p.first] = replace(a, bias=(_bias(a) - c).float())
-        steps[p.second] = replace(b, bias=(_bias(b) + (w * c.view(len(w), 1, -1, 1)).sum((2, 3)).flatten()).float())
+        steps[p.first] = replace(a, bias=(wide_bias(a) - c).float())
+        steps[p.second] = replace(b, bias=(wide_bias(b) + (w * c.view(len(w), 1, -1, 1)).sum((2, 3)).flatten()).float())
     return _finished(net)
 
 
@@ -115,9 +116,6 @@ def _by_channel(s: Step, channels: int) -> torch.Tensor:
     return s.weight.double().view(groups, len(s.weight) // groups, channels // groups, -1)
 
 
-def _bias(s: Step) -> torch.Tensor: return torch.zeros(len(s.weight)).double() if s.bias is None else s.bias.double()
-
-
 def _relu6(s: Step) -> bool: return s.kind == "clip" and s.attrs["lo"] == 0 and s.attrs["hi"] == 6
 
 
@@ -125,4 +123,4 @@ def _finished(net: Net) -> Net:
     """The net in float32, with its own hash."""
     steps = {n: replace(s, weight=s.weight.float(), bias=s.bias.float()) if s.kind in ("conv", "linear") and s.bias is not None else s
              for n, s in net.steps.items()}
-    return replace(net, steps=steps, hash=fingerprint(steps, net.output))
+    return renewed(net, steps)

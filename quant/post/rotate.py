@@ -6,7 +6,7 @@ import torch
 
 from ir import UserError
 
-from .channels import renewed, with_weights
+from .channels import renewed, wide_bias, with_weights
 from ..net import Net, Step
 
 KINDS = ("hadamard", "random")
@@ -22,7 +22,7 @@ def fold_gains(net: Net) -> Net:
         if readers and all(r.kind == "linear" for r in readers):
             for r in readers:
                 w = r.weight.double()
-                steps[r.name] = with_weights(r, w * s.weight.double(), None if s.bias is None else _bias(r) + w @ s.bias.double())
+                steps[r.name] = with_weights(r, w * s.weight.double(), None if s.bias is None else wide_bias(r) + w @ s.bias.double())
             steps[s.name] = replace(s, weight=torch.ones_like(s.weight), bias=None if s.bias is None else torch.zeros_like(s.bias))
     return renewed(net, steps)
 
@@ -109,9 +109,6 @@ def _fits(net: Net, s: Step, users: dict[str, list[str]]) -> None:
             continue
         raise UserError(f"step {u!r} reads the residual stream and is a {r.kind}; "
                         "a rotation needs norms before linear layers, or linear layers, there")
-
-
-def _bias(s: Step) -> torch.Tensor: return torch.zeros(len(s.weight), dtype=torch.float64) if s.bias is None else s.bias.double()
 
 
 def _dtype(net: Net) -> torch.dtype: return next(s.weight.dtype for s in net.steps.values() if s.weight is not None)

@@ -12,7 +12,7 @@ from .curvature import checked_labels
 from ..train.distill import relative_error
 from ..encode import encoding_of
 from ..fake import to_codes
-from ..net import Net, Step, compute, constant, fingerprint
+from ..net import Net, Step, compute, fingerprint, walk
 from ..observers import Calibration, checked, weight_scale
 
 RANGES = ("dynamic", "calibrated")
@@ -63,20 +63,10 @@ class OneShot:
     def run(self, x: torch.Tensor, options: Mapping[str, Option | str]) -> torch.Tensor:
         """Outputs (N, *output.shape) of the shared weights with the named layers rounded, with gradients."""
         options = {k: self._option(k, o) for k, o in options.items()}
-        env: dict[str, torch.Tensor] = {}
-        last = {a: s.name for s in self.net.steps.values() for a in s.args}
-        for s in self.net.steps.values():
-            xs = [env[a] for a in s.args]
-            if s.kind == "input":
-                env[s.name] = x
-            elif s.name in self.weights:
-                env[s.name] = self._layer(s, xs[0], options.get(s.name))
-            else:
-                env[s.name] = compute(s, *xs) if xs else constant(s, len(x))
-            for a in s.args:
-                if last[a] == s.name and a != self.net.output:
-                    env.pop(a, None)
-        return env[self.net.output]
+
+        def of(s: Step, *xs: torch.Tensor) -> torch.Tensor:
+            return self._layer(s, xs[0], options.get(s.name)) if s.name in self.weights else compute(s, *xs)
+        return next(y for s, _, y in walk(self.net, x, of) if s.name == self.net.output)
 
     def adapted(self) -> Net:
         """The net with the weights as they are now, to be calibrated and quantized; its hash is its own."""

@@ -11,7 +11,7 @@ from ..sites.groups import group_scales
 from ..post.gptq import DAMP, Spread, gptq, second_moment, spread
 from ..layout import check_option
 from .lrp import layer_scores
-from ..net import Net, Step, compute, constant
+from ..net import Net, Step, compute, walk
 from ..observers import Calibration, checked, weight_scale
 from ..post.ptq import ROUNDINGS
 from ..sites.site_tokens import nearest_tokens
@@ -89,16 +89,10 @@ class Simulation:
 
     def _others(self, options: Mapping[str, Option], x: torch.Tensor) -> np.ndarray:
         """Outputs on other images: the whole net runs, a value is forgotten after its last use."""
-        values: dict[str, torch.Tensor] = {}
-        last = {a: s.name for s in self.net.steps.values() for a in s.args}
-        for step in self.net.steps.values():
-            xs = [values[a] for a in step.args]
-            values[step.name] = (x if step.kind == "input" else constant(step, len(x)) if not xs
-                                 else self._rounded(step, options[step.name], xs[0]) if step.name in options else compute(step, *xs))
-            for a in set(step.args):
-                if last[a] == step.name and a != self.net.output:
-                    del values[a]
-        return values[self.net.output].reshape(len(x), -1).numpy()
+        def of(s: Step, *xs: torch.Tensor) -> torch.Tensor:
+            return self._rounded(s, options[s.name], xs[0]) if s.name in options else compute(s, *xs)
+        y = next(y for s, _, y in walk(self.net, x, of) if s.name == self.net.output)
+        return y.reshape(len(x), -1).numpy()
 
     def labels(self) -> np.ndarray | None:
         """The class (N,) of each probe image, None where they are not known."""
