@@ -1,0 +1,33 @@
+"""A graph compiled by this project, as a call without arguments that computes a given batch and nothing else."""
+from collections.abc import Callable
+
+import numpy as np
+
+import codegen
+from codegen.words import check_feeds, interface
+from ir import Graph, UserError, run
+
+FEW = 8  # samples whose reference is computed; a batch repeats them
+
+
+def samples(g: Graph, batch: int, seed: int = 0) -> np.ndarray:
+    """Seeded integers over the whole interval of the graph's input (batch, *shape): `FEW` different samples, again and again."""
+    t, r = g.inputs[0].type, np.random.default_rng(seed)
+    few = r.integers(t.lo, t.hi + 1, (min(batch, FEW), *t.shape))
+    return few[np.arange(batch) % len(few)]
+
+
+def ours(g: Graph, x: np.ndarray, threads: int = 1) -> Callable[[], object]:
+    """A call that computes the graph on x with so many threads; before that its answer was compared with `ir.run`.
+
+    UserError: the compiled graph differs from the reference.
+    """
+    model = codegen.tvm.build(g, batch=len(x))
+    few = x[:FEW]
+    want = run(g, few)[np.arange(len(x)) % len(few)]
+    if wrong := int((model(x) != want).sum()):
+        raise UserError(f"{wrong} of {want.size} values of the compiled graph differ from the reference; it is not timed")
+    tvm = codegen.tvm.tvm
+    tvm.get_global_func("runtime.config_threadpool")(1, threads)
+    call, feeds = model.machine["main"], [tvm.runtime.tensor(v) for v in check_feeds(interface(g)["inputs"], x).values()]
+    return lambda: call(*feeds)
