@@ -1,14 +1,16 @@
-"""Integer graphs as programs: a library compiled by TVM, or an ONNX file.  Both compute what ir.run computes.
+"""Integer graphs as programs: a library compiled by TVM for a CPU or a GPU, or an ONNX file.  All compute what ir.run computes.
 
-`codegen.tvm.build(graph, out)` and `codegen.load(out)`; `codegen.onnx.build(graph)`, `.save(graph, path)`, `.run(path, x)`.  For other
-tools `codegen.onnx_qdq` and `codegen.qonnx` write the graph with quantizers around plain operators.
+`codegen.tvm.build(graph, out)` and `codegen.load(out)`; for GPUs `codegen.cuda.build(graph, out)` and `codegen.cuda.load(out)`;
+`codegen.onnx.build(graph)`, `.save(graph, path)`, `.run(path, x)`.  For other tools
+`codegen.onnx_qdq` and `codegen.qonnx` write the graph with quantizers around plain operators.
 The heavy libraries are imported when they are first needed.
 """
 import importlib
 
 from ir import UserError
 
-NEEDS = {"tvm": "apache-tvm", **dict.fromkeys(("onnx", "onnx_qdq", "qonnx"), "onnx onnxruntime")}  # submodule -> what to install for it
+NEEDS = {**dict.fromkeys(("tvm", "cuda"), "apache-tvm"),  # submodule -> what to install for it
+         **dict.fromkeys(("onnx", "onnx_qdq", "qonnx"), "onnx onnxruntime")}
 
 
 def load(folder):
