@@ -36,9 +36,14 @@ def _(x: int):
     return math.isqrt(x)
 
 
+def half(n: int) -> int:
+    """What is added before n bits are cut off: half of the last place that stays, 0 if nothing is cut."""
+    return (1 << n) >> 1
+
+
 def round_shift(x, n: int):
     """floor(x / 2**n + 1/2): to the nearest, ties towards +infinity.  n >= 0."""
-    return (x + ((1 << n) >> 1)) >> n
+    return (x + half(n)) >> n
 
 
 def divide(a, b):

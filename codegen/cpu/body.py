@@ -1,0 +1,186 @@
+"""Elementwise nodes as expressions of one element, and the requant in the narrowest words that are exact."""
+from dataclasses import dataclass
+
+import numpy as np
+import tvm
+from tvm import tirx
+
+from ir import Add, Conv, Div, Ints, Lut, Mul, Node, Requant, Sqrt, UserError, ops
+from ir.ops import requant as reference
+
+from ..words import magnitude, word_of
+from .kernel import Kernel, Tensor
+
+INT32, INT64 = (1 << 31) - 1, (1 << 63) - 1
+
+
+def calc(bound: int) -> str:
+    """What to compute in when no intermediate exceeds `bound` in magnitude; uint64 wraps, and ends right if the result fits."""
+    return "int32" if bound <= INT32 else "int64" if bound <= INT64 else "uint64"
+
+
+class Body:
+    """What happens to the elements of an anchor (or of stored values alone) on their way to the sink."""
+
+    def __init__(self, k: Kernel, nodes: tuple[Node, ...], tensors: dict[str, Tensor], types: dict[str, Ints], sink: str):
+        self.k, self.nodes, self.tensors, self.types, self.sink = k, nodes, tensors, types, sink
+        self.constants: dict[tuple, tirx.Buffer] = {}
+        self.lifted: str | None = None
+
+    def store(self, index, **known) -> None:
+        """Computes element `index` of the sink out of the `known` values {name: expression} and stores it."""
+        self.tensors[self.sink].put(self.value(index, known), *index)
+
+    def value(self, index, known: dict):
+        env = dict(known)
+        for n in self.nodes:
+            args = [self.argument(a, index, env) for a in n.args]
+            env[n.name] = self.compute(n, [self.types[a] for a in n.args], args, index)
+        return self.argument(self.sink, index, env)
+
+    def argument(self, name: str, index, env: dict):
+        if name not in env:
+            env[name] = self.tensors[name].value(*index, dtype=calc(magnitude(self.types[name])))
+        return env[name]
+
+    def compute(self, n: Node, types: list[Ints], args: list, index):
+        op, t, x = n.op, types[0], args[0]
+        match op:
+            case Requant():
+                return self.requant(op, t, x, index[op.axis % len(t.shape)] if t.shape else 0, n.args[0] == self.lifted)
+            case Add() | Mul():
+                dtype = calc(max(magnitude(n.type), *map(magnitude, types)))
+                a, b = x.astype(dtype), args[-1].astype(dtype)
+                return a + b if isinstance(op, Add) else a * b
+            case Div():
+                return divide(x, args[-1], max(2 * magnitude(t) + 4 * types[-1].hi, magnitude(n.type)), n.type)
+            case Sqrt():
+                root = ops.root(x)
+                return root.astype(calc(magnitude(n.type)))
+            case Lut(table, base):
+                at = x.astype("int32") - base if magnitude(t) <= INT32 else (x - base).astype("int32")
+                return self.constant(narrow(table))[at].astype(calc(magnitude(n.type)))
+        raise UserError(f"node {n.name!r}: the CPU backend has no rule for {type(op).__name__}")
+
+    def constant(self, values: np.ndarray) -> tirx.Buffer:
+        key = (str(values.dtype), values.tobytes())
+        if key not in self.constants:
+            self.constants[key] = self.k.constant(values)
+        return self.constants[key]
+
+    def each(self, values: np.ndarray, channel, dtype: str):
+        """The constant of a channel, a plain number if all are equal."""
+        if (values == values[0]).all():
+            return tirx.const(int(values[0]), dtype)
+        return self.constant(values.astype(dtype))[channel]
+
+    def lift(self, anchor: Node) -> np.ndarray | None:
+        """What the anchor may subtract from its results, one number a channel, because the requant behind it would: from then on it must.
+
+        None: nothing.
+        """
+        first = self.nodes[0] if self.nodes else None
+        readers = [n for n in self.nodes if anchor.name in n.args]
+        if first is None or readers != [first] or not isinstance(first.op, Requant) or self.plain(first.op, anchor.type):
+            return None
+        channels = 0 if isinstance(anchor.op, Conv) else len(anchor.type.shape) - 1
+        if len(first.op.mul) > 1 and first.op.axis % len(anchor.type.shape) != channels:
+            return None
+        narrowed = unsaturated(first.op, anchor.type)
+        if narrowed is None or anchor.type.hi - int(narrowed.lowest.min()) > INT32 or int(narrowed.lowest.max()) - anchor.type.lo > INT32:
+            return None
+        self.lifted = anchor.name
+        return narrowed.lowest
+
+    @staticmethod
+    def plain(op: Requant, t: Ints) -> bool:
+        """Whether int32 holds every intermediate."""
+        return magnitude(t) * int(abs(op.mul).max()) + (1 << op.shift) + abs(op.zero) <= INT32
+
+    def unsigned(self, narrowed: "Unsaturated", op: Requant, x, channel, t: Ints):
+        """The requant of an accumulator less `narrowed.lowest`; no intermediate leaves [0, 2**32), where TVM takes wrapping for undefined."""
+        if (narrowed.lowest > t.lo).any():
+            x = tirx.max(x, 0)
+        if (narrowed.highest < t.hi).any():
+            x = tirx.min(x, self.each(narrowed.highest - narrowed.lowest, channel, "int32"))
+        start = narrowed.lowest * op.mul + ((op.zero - narrowed.bottom) << op.shift) + ops.half(op.shift)
+        y = bits(x, "uint32") * self.each(op.mul, channel, "uint32") + self.each(start, channel, "uint32")
+        y = bits(y >> tirx.const(op.shift, "uint32"), "int32")
+        return y + narrowed.bottom if narrowed.bottom else y
+
+    def requant(self, op: Requant, t: Ints, x, channel, lifted: bool):
+        """ops.requant, in int32 if it can be proven to be enough, in uint32 behind a clamp if that can, else in int64."""
+        mul = op.mul
+        if self.plain(op, t) and str(x.ty.dtype) == "int32":
+            y = ops.round_shift(x * self.each(mul, channel, "int32"), op.shift) if op.shift else x * self.each(mul, channel, "int32")
+            return self.clamped(y + op.zero if op.zero else y, op, t)
+        if str(x.ty.dtype) == "int32" and (narrowed := unsaturated(op, t)) is not None:
+            return self.unsigned(narrowed, op, x if lifted else x - self.each(narrowed.lowest, channel, "int32"), channel, t)
+        dtype = calc(max(max(magnitude(t), 1) * int(abs(mul).max()) + (1 << op.shift) + abs(op.zero), abs(op.lo), abs(op.hi)))
+        y = reference(x.astype(dtype), self.each(mul, channel, "int32").astype(dtype), op.shift, op.zero, op.lo, op.hi)
+        return y.astype(calc(max(abs(op.lo), abs(op.hi))))
+
+    def clamped(self, y, op: Requant, t: Ints):
+        """y within [lo, hi], as far as it can leave it."""
+        ends = [reference(x, int(m), op.shift, op.zero, -INT64, INT64) for x in (t.lo, t.hi) for m in (op.mul.min(), op.mul.max())]
+        y = tirx.max(y, op.lo) if min(ends) < op.lo else y
+        return tirx.min(y, op.hi) if max(ends) > op.hi else y
+
+
+@dataclass(frozen=True)
+class Unsaturated:
+    """An accumulator clamped to [lowest, highest] (of each channel) gives what the requant gives, and that lies in [bottom, top]."""
+    lowest: np.ndarray
+    highest: np.ndarray
+    bottom: int
+    top: int
+
+
+def unsaturated(op: Requant, t: Ints) -> Unsaturated | None:
+    """The accumulators that matter to a requant.
+
+    None where a multiplier is not positive, a step of the accumulator is more than one of the result, or 32 bits do not hold the product.
+    """
+    mul = op.mul if len(op.mul) > 1 else op.mul[:1]
+    if (mul < 1).any() or op.shift > 40:
+        return None
+    half = ops.half(op.shift)
+    lowest = np.maximum(t.lo, -((half - ((op.lo - op.zero) << op.shift)) // mul))             # the least with result >= lo
+    highest = np.minimum(t.hi, -((half - ((op.hi - op.zero + 1) << op.shift)) // mul) - 1)    # the largest with result <= hi
+    at_lowest, at_highest = (reference(x, mul, op.shift, op.zero, -INT64, INT64) for x in (lowest, highest))
+    bottom, top = int(at_lowest.min()), int(at_highest.max())
+    exact = ((lowest <= highest) & (at_lowest >= op.lo) & (at_highest <= op.hi) & ((lowest == t.lo) | (at_lowest == op.lo))
+             & ((highest == t.hi) | (at_highest == op.hi)))
+    fits = (top - bottom + 1) << op.shift <= 1 << 32 and int((highest - lowest).max()) <= INT32
+    return Unsaturated(lowest, highest, bottom, top) if exact.all() and fits else None
+
+
+def bits(x, dtype: str):
+    """The same bits as another type: casts would let TVM's simplifier reason as if nothing wrapped around."""
+    return tirx.reinterpret(dtype, x)
+
+
+def divide(a, b, bound: int, t: Ints):
+    """ops.divide; of integers below 2**53 in float64, whose division runs in vectors.
+
+    It is exact: a quotient n / d that is no integer is at least 1 / d below the next one, and less than that is lost by rounding.
+    """
+    dtype, out = calc(bound), calc(magnitude(t))
+    a, b = a.astype(dtype), b.astype(dtype)
+    if bound >= 1 << 53:
+        return ops.divide(a, b).astype(out)
+    return tirx.floor((a + a + b).astype("float64") / (b + b).astype("float64")).astype(out)
+
+
+def narrow(a: np.ndarray) -> np.ndarray:
+    """A constant in the narrowest word that holds it."""
+    return a.astype(word_of(int(a.min()), int(a.max())))
+
+
+@ops.clamp.register
+def _(x: tvm.ir.Expr, lo, hi): return tirx.max(tirx.min(x, hi), lo)
+
+
+@ops.root.register
+def _(x: tvm.ir.Expr): return tirx.sqrt(x.astype("float64")).astype("int64")
+

@@ -1,0 +1,47 @@
+"""What a processor offers to a kernel: the width of its vectors and the instructions for sums of products."""
+from dataclasses import dataclass
+
+import tvm
+from tvm.script.ir_builder import tirx as T
+from tvm.target import codegen
+
+
+@dataclass(frozen=True)
+class Isa:
+    """name; lanes of int32 in a vector; how many vector registers there are; how narrow tensors are stored ("uint8" or "int8")."""
+    name: str
+    lanes: int
+    registers: int
+    byte: str
+    needs: tuple[str, ...]  # LLVM's names of the features that the kernels use
+
+    @property
+    def four(self) -> bool:
+        """Whether one instruction adds four products of bytes to each lane."""
+        return self.name in ("avx512vnni", "avxvnni", "vnni256", "dotprod")
+
+    def dot(self, acc, x, w):
+        """acc + the four products of each lane: acc int32 x lanes; x int32, four stored bytes for all lanes; w int8 x 4 lanes."""
+        n = self.lanes
+        wide = T.reinterpret(T.broadcast(x, n), dtype=f"int8x{4 * n}")
+        if self.name == "dotprod":
+            return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id("llvm.aarch64.neon.sdot.v4i32.v16i8"), acc, wide, w, dtype=f"int32x{n}")
+        return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(f"llvm.x86.avx512.vpdpbusd.{32 * n}"), acc, wide, w, dtype=f"int32x{n}")
+
+
+ISAS = (Isa("avx512vnni", 16, 32, "uint8", ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")),
+        Isa("avxvnni", 8, 16, "uint8", ("avx2", "avxvnni")),
+        Isa("avx2", 8, 16, "uint8", ("avx2",)),
+        Isa("sse4", 4, 16, "uint8", ("sse4.1",)),
+        Isa("dotprod", 4, 32, "int8", ("neon", "dotprod")),
+        Isa("generic", 4, 16, "uint8", ()))  # the last one fits any processor
+
+
+def isa_of(target: tvm.target.Target) -> Isa:
+    """The first of ISAS whose features the target has; another processor's features are never assumed."""
+    arch = str(target.attrs.get("mtriple", "")) or codegen.llvm_get_system_triple()
+    kinds = {"x86": arch.startswith(("x86", "i386", "i686")), "aarch64": arch.startswith("aarch64")}
+
+    def has(name: str) -> bool:
+        return bool(codegen.target_has_features([name], target))
+    return next(i for i in ISAS if not i.needs or kinds["aarch64" if i.byte == "int8" else "x86"] and all(map(has, i.needs)))

@@ -1,0 +1,120 @@
+"""One function under construction: what it reads and writes, its constants, and its tasks."""
+import math
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+from tvm import tirx
+from tvm.ir import PointerType, PrimType
+from tvm.script.ir_builder import IRBuilder
+from tvm.script.ir_builder import tirx as T
+
+from .isa import Isa
+from .places import Place, Storage
+
+
+STACK = 1024  # bytes
+
+
+class Kernel:
+    """A private PrimFunc (begin, end, pointers...) that does the tasks [begin, end) of `count` independent ones.
+
+    `storages` lists what the pointers point to, constants among them; `func` is the function after `define`.
+    """
+
+    def __init__(self, isa: Isa):
+        self.isa, self.count, self.storages = isa, 1, []
+        self._buffers: dict[Storage, tirx.Buffer] = {}
+        self._pointers: dict[Storage, tirx.Var] = {}
+
+    @contextmanager
+    def define(self):
+        with IRBuilder() as builder:
+            with T.prim_func(is_private=True, s_tir=True):
+                T.func_name("kernel")
+                T.func_attr({"tirx.noalias": True})
+                self.begin, self.end = T.arg("begin", T.int32()), T.arg("end", T.int32())
+                yield self
+                for i, pointer in enumerate(self._pointers.values()):
+                    T.arg(f"p{i}", pointer)
+        made = builder.get()
+        declared = [tirx.DeclBuffer(b, data=self._pointers[s]) for s, b in self._buffers.items()]
+        self.func = tirx.PrimFunc(made.params, tirx.SeqStmt([*declared, made.body]), made.ret_type, made.attrs)
+
+    @contextmanager
+    def tasks(self, *extents: int):
+        """Indices of the tasks, one for each index of these extents."""
+        self.count = math.prod(extents)
+        with T.serial(self.begin, self.end) as task:
+            index = []
+            for e in reversed(extents[1:]):
+                index.append(task % e)
+                task = task // e
+            yield [task, *reversed(index)] if extents else []
+
+    def buffer(self, storage: Storage) -> tirx.Buffer:
+        """The memory of `storage` as a flat buffer."""
+        if storage not in self._buffers:
+            i = len(self.storages)
+            self._pointers[storage] = tirx.Var(f"p{i}", PointerType(PrimType(storage.dtype)))
+            self._buffers[storage] = tirx.decl_buffer((storage.size,), storage.dtype, name=f"b{i}", data=self._pointers[storage])
+            self.storages.append(storage)
+        return self._buffers[storage]
+
+    def constant(self, values: np.ndarray) -> tirx.Buffer:
+        """An array of the program's constants, flat."""
+        flat = np.ascontiguousarray(values).reshape(-1)
+        return self.buffer(Storage("weights", str(flat.dtype), flat.size, data=flat))
+
+    def tensor(self, place: Place) -> "Tensor": return Tensor(place, self.buffer(place.storage))
+
+    def registers(self, count: int, dtype: str = "int32") -> tirx.Buffer:
+        """Scratch memory of less than 1 KB, on the stack; with constant indices only, LLVM keeps it in registers."""
+        assert count * np.dtype(dtype).itemsize < STACK, "TVM takes larger buffers from a pool of its runtime"
+        return T.alloc_buffer((count,), dtype)
+
+
+class Tensor:
+    """A value as a kernel sees it."""
+
+    def __init__(self, place: Place, buffer: tirx.Buffer):
+        self.place, self.buffer = place, buffer
+
+    def at(self, *index):
+        """Where the element lies in `buffer`."""
+        return sum((i * s for i, s in zip(index, self.place.strides, strict=True)), self.place.offset)
+
+    def stored(self, *index): return self.buffer[self.at(*index)]
+
+    def value(self, *index, dtype: str = "int32"):
+        """The integer."""
+        v = self.stored(*index).astype(dtype)
+        return v + self.place.base if self.place.base else v
+
+    def put(self, value, *index) -> None:
+        """Stores an integer."""
+        self.put_stored(value - self.place.base if self.place.base else value, *index)
+
+    def put_stored(self, code, *index) -> None: T.buffer_store(self.buffer, code.astype(self.place.dtype), [self.at(*index)])
+
+
+@contextmanager
+def loops(*extents: int):
+    """Indices of nested serial loops."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(T.serial(e)) if e > 1 else 0 for e in extents]
+
+
+def pieces(width: int, lanes: int):
+    """(start, number, size): vectors of `lanes`, and of smaller powers of two for the rest, that cover range(width)."""
+    start, size = 0, lanes
+    while start < width:
+        if count := (width - start) // size:
+            yield start, count, size
+        start, size = start + count * size, size // 2
+
+
+def across(width: int, lanes: int, body) -> None:
+    """body(j) for every j < width, in vectors (spelled out: LLVM's own vectorizer is off, codegen/tvm.py says why)."""
+    for start, count, size in pieces(width, lanes):
+        with loops(count) as (o,), T.vectorized(size) as v:
+            body(start + o * size + v)

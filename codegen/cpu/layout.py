@@ -1,0 +1,188 @@
+"""A place for every value of a graph, and copies where a kernel cannot read what is there.
+
+Feature maps lie channel-last with the halo that the convolutions behind them need, so that no kernel copies its input; all else lies in
+the order of its axes, or in that of what it is computed from.
+"""
+import itertools
+from dataclasses import dataclass, replace
+
+from ir import Constant, Conv, Dense, Expand, Graph, Ints, MatMul, MaxPool, Node, Slice, SumPool, Transpose
+
+from ..words import word
+from .groups import ELEMENTWISE, Group, groups
+from .isa import Isa
+from .places import Place, Storage, dense_strides
+
+SPATIAL = (Conv, MaxPool, SumPool)
+SLACK = 64  # elements behind a value that may be read in vain
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The value at `source` again at `to`, its halo filled."""
+    source: Place
+    to: Place
+
+
+@dataclass(frozen=True)
+class Run:
+    """A group with the places that it reads (by name) and the one that it fills."""
+    group: Group
+    reads: dict[str, Place]
+    to: Place
+
+
+class Layout:
+    """`steps` of Run and Copy in order; `places` of all stored values."""
+
+    def __init__(self, g: Graph, isa: Isa):
+        self.g, self.isa, self.users = g, isa, g.users()
+        self.places: dict[str, Place] = {}
+        self.steps: list[Run | Copy] = []
+        for i, n in enumerate(g.inputs):
+            self.places[n.name] = own(Storage("input", word(n.type), n.type.size, i), n.type)
+        for n in g.nodes.values():
+            if isinstance(n.op, Constant):
+                data = n.op.value.astype(word(n.type))
+                self.places[n.name] = own(Storage("weights", str(data.dtype), data.size, data=data.reshape(-1)), n.type)
+        for item in groups(g):
+            if isinstance(item, Group):
+                self.run(item)
+            else:
+                self.places[item.name] = self.view(item, self.places[item.args[0]])
+        self.finish()
+
+    def run(self, group: Group) -> None:
+        reads = {name: self.readable(group, name) for name in group.reads}
+        to = self.placed(group, reads)
+        self.steps.append(Run(group, reads, to))
+        self.places[group.sink.name] = to
+
+    def finish(self) -> None:
+        """The output in the caller's memory: written there at once if the last step can, else copied."""
+        n = self.g.output
+        to, place = own(Storage("output", word(n.type), n.type.size), n.type), self.places[n.name]
+        last = self.steps[-1] if self.steps else None
+        if isinstance(last, Run) and last.group.sink is n and not any(map(any, last.to.halo)):
+            self.steps[-1] = replace(last, to=to)
+        else:
+            self.steps.append(Copy(place, to))
+        self.places[n.name] = to
+
+    def view(self, n: Node, place: Place) -> Place:
+        match n.op:
+            case Transpose(perm):
+                return place.transposed(perm, n.type)
+            case Slice(start, _, step):
+                return place.sliced(start, step, n.type)
+            case Expand():
+                return place.expanded(n.type)
+        seen = place.reshaped(n.type)
+        if seen is None:
+            whole = self.new(place.type, tuple(range(len(place.shape))))
+            self.steps.append(Copy(place, whole))
+            seen = whole.reshaped(n.type)
+        return seen
+
+    def readable(self, group: Group, name: str) -> Place:
+        """Where the group can read value `name`: where it is, or a copy."""
+        place, a = self.places[name], group.anchor
+        if a is None or name not in a.args:
+            return place
+        match a.op:
+            case Conv() | MaxPool() | SumPool():
+                wanted, fill = needed(a, place.type)
+                bytes_ok = not isinstance(a.op, Conv) or self.narrow(place)
+                if bytes_ok and channel_last(place) and covers(place, wanted, fill):
+                    return place
+                return self.copied(place, (*range(1, len(place.shape)), 0), wanted, fill)
+            case Dense():
+                ok = self.narrow(place) and (place.strides[-1] == 1 or place.shape[-1] == 1) and regular(place)
+                aligned = place.storage.kind != "input" or place.shape[-1] % 4 == 0  # the caller's memory is not read beyond its end
+                return place if ok and aligned else self.copied(place, tuple(range(len(place.shape))))
+            case MatMul():
+                return place if self.narrow(place) else self.copied(place, place.order)
+        return place
+
+    def narrow(self, place: Place) -> bool:
+        """Whether the products' kernels can read the word: values of up to 8 bits are to lie in the processor's kind of byte."""
+        return place.dtype == self.isa.byte or place.type.bits > 8
+
+    def copied(self, place: Place, order, halo=(), fill: int = 0) -> Place:
+        to = self.new(place.type, order, halo, fill)
+        self.steps.append(Copy(place, to))
+        return to
+
+    def placed(self, group: Group, reads: dict[str, Place]) -> Place:
+        n = group.sink
+        order = tuple(range(len(n.type.shape)))
+        spatial = len(order) > 1 and (isinstance(group.anchor and group.anchor.op, SPATIAL) or self.feeds_spatial(n))
+        if spatial:
+            halo, fill = self.wanted(n)
+            return self.new(n.type, (*order[1:], 0), halo, fill)
+        if group.anchor is None:
+            first = next((p for p in reads.values() if p.shape == n.type.shape and 0 not in p.strides), None)
+            order = first.order if first else order
+        return self.new(n.type, order)
+
+    def feeds_spatial(self, n: Node, depth: int = 3) -> bool:
+        """Whether a convolution or pool reads n, at once or behind elementwise nodes."""
+        readers = [self.g.nodes[u] for u in self.users[n.name]]
+        return any(isinstance(r.op, SPATIAL) or depth and isinstance(r.op, ELEMENTWISE) and self.feeds_spatial(r, depth - 1) for r in readers)
+
+    def wanted(self, n: Node):
+        """The halo that the readers of n need, and its fill: the first one's; another fill means a copy later."""
+        halo, fill = ((0, 0),) * len(n.type.shape), None
+        for u in self.users[n.name]:
+            reader = self.g.nodes[u]
+            if isinstance(reader.op, SPATIAL):
+                more, value = needed(reader, n.type)
+                if any(map(any, more)) and fill in (None, value):
+                    fill, halo = value, tuple((max(a, c), max(b, d)) for (a, b), (c, d) in zip(halo, more))
+        return halo, fill or 0
+
+    def new(self, t: Ints, order, halo=(), fill: int = 0) -> Place:
+        """Working memory for a value."""
+        narrow = t.bits <= 8
+        held = Ints(t.shape, min(t.lo, fill), max(t.hi, fill)) if any(map(any, halo)) else t
+        narrow = narrow and held.bits <= 8
+        dtype = self.isa.byte if narrow else word(held)
+        strides, offset, size = dense_strides(t.shape, order, halo)
+        storage = Storage("workspace", dtype, size + SLACK)
+        return Place(t, storage, base_of(held, dtype) if narrow else 0, offset, strides, tuple(halo), fill)
+
+
+def base_of(t: Ints, byte: str) -> int:
+    """What a stored byte lacks to the integer."""
+    return (128 if t.lo >= 0 else 0) if byte == "int8" else (0 if t.lo >= 0 else -128)
+
+
+def own(storage: Storage, t: Ints) -> Place:
+    strides, offset, _ = dense_strides(t.shape, tuple(range(len(t.shape))))
+    return Place(t, storage, 0, offset, strides)
+
+
+def regular(place: Place) -> bool:
+    """Whether the axes before the last two are as good as one."""
+    lead = place.shape[:-2]
+    return all(place.strides[i] == place.strides[i + 1] * lead[i + 1] for i in range(len(lead) - 1))
+
+
+def channel_last(place: Place) -> bool:
+    """Whether channels lie side by side, and positions in the order of their axes."""
+    if len(place.shape) < 2:
+        return False
+    return (place.strides[0] == 1 or place.shape[0] == 1) and all(a >= b for a, b in itertools.pairwise(place.strides[1:]))
+
+
+def covers(place: Place, wanted, fill: int) -> bool:
+    """Whether a halo of this size and fill lies around the value."""
+    halo = place.halo or ((0, 0),) * len(place.shape)
+    return not any(map(any, wanted)) or place.fill == fill and all(h[0] >= w[0] and h[1] >= w[1] for h, w in zip(halo, wanted))
+
+
+def needed(n: Node, t: Ints) -> tuple[tuple[tuple[int, int], ...], int]:
+    """The halo (of each axis of the input) that a convolution or pool reads, and what it means."""
+    fill = t.lo if isinstance(n.op, MaxPool) else n.op.pad
+    return ((0, 0), *n.op.padding), fill
+
