@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
+from onnx import helper, numpy_helper
 from onnxruntime import quantization as q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from codegen import onnx_qdq
-from ir import Graph
+from ir import Conv, Dense, Graph
 from ir.store import whole
 
 PRODUCTS = ["Conv", "Gemm", "MatMul"]
@@ -19,6 +20,7 @@ FORMS = {  # name -> arguments of its own static quantization; dynamic: the scal
     "static u8s8, products only": {"op_types_to_quantize": PRODUCTS},
     "dynamic u8s8": {}}
 CALIBRATING = 32
+OPSET, OLD_IR = 17, 8
 
 
 class Samples(q.CalibrationDataReader):
@@ -84,6 +86,22 @@ def _enter(g: onnx.GraphProto, quantizer: onnx.NodeProto) -> None:
 
 
 def _type_of(g: onnx.GraphProto, name: str) -> int: return next(t.data_type for t in g.initializer if t.name == name)
+
+
+def float_layer(g: Graph) -> bytes:
+    """The one layer of a graph in float32, channels first, without its requant."""
+    n = next(n for n in g.nodes.values() if isinstance(n.op, Conv | Dense))
+    op, x = n.op, g.nodes[n.args[0]].type
+    constants = [numpy_helper.from_array(v.astype(np.float32), k) for k, v in (("w", op.weight), ("b", op.bias))]
+    if isinstance(op, Conv):
+        nodes = [helper.make_node("Conv", ["x", "w", "b"], ["y"], strides=op.stride, dilations=op.dilation, group=op.groups,
+                                  pads=[p[i] for i in (0, 1) for p in op.padding])]
+    else:
+        constants[0] = numpy_helper.from_array(op.weight.T.astype(np.float32), "w")
+        nodes = [helper.make_node("MatMul", ["x", "w"], ["t"]), helper.make_node("Add", ["t", "b"], ["y"])]
+    values = [helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, ["N", *t.shape]) for k, t in (("x", x), ("y", n.type))]
+    return helper.make_model(helper.make_graph(nodes, "layer", values[:1], values[1:], constants), ir_version=OLD_IR,
+                             opset_imports=[helper.make_opsetid("", OPSET)]).SerializeToString()
 
 
 def session(path: Path | bytes, threads: int, batch: int, **more) -> ort.InferenceSession:

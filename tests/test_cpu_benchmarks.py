@@ -5,10 +5,11 @@ import torch
 from quant_nets import images, residual
 from torch import nn
 
-from benchmarks import cpu_graphs, cpu_nets, cpu_turns
+from benchmarks import cpu_graphs, cpu_layers, cpu_nets, cpu_peak, cpu_turns
 from benchmarks.cpu_ours import ours, samples
 from benchmarks.cpu_torch import module, static
-from ir import Plan
+from ir import Option, Plan, run
+from ir.example import example
 from quant import calibrate, capture, quantize
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the peers' own: they tell what will move or go
@@ -86,3 +87,31 @@ def test_the_transformer_is_one_that_is_captured():
     net = cpu_graphs.deit_tiny.deit_tiny(d=12, blocks=1, size=32, classes=5)
     x = cpu_graphs.deit_tiny.images(2, 32)
     assert torch.allclose(capture(net, x)(x), net(x), atol=1e-5) and isinstance(net, nn.Module)
+
+
+@pytest.mark.parametrize("layer", [cpu_layers.conv("odd", 5, 7, 3, 6, 2), cpu_layers.conv("depthwise", 6, 6, 3, 5, 1, 6), cpu_layers.dense(2, 8, 3)],
+                         ids=lambda v: v.name)
+def test_layers_of_peers_are_the_layer(layer):
+    """Between transposes the layer stays what it is; the peers' products are those of the graph, but for their roundings."""
+    g = example(layer, Option.parse("int8/uint8"))
+    last, x = cpu_layers.channel_last(g), samples(g, 3)
+    want = run(g, x)
+    moved = x.transpose(0, 2, 3, 1) if layer.kind == "conv" else x
+    assert (run(last, moved) == (want.transpose(0, 2, 3, 1) if layer.kind == "conv" else want)).all()
+    with torch.no_grad():
+        for name, way in cpu_layers.torch_ways(g, 3).items():
+            got = way()
+            if name.startswith("torch int8"):
+                assert np.abs(got.int_repr().numpy().astype(int) - want).max() <= 1, name
+            else:
+                assert got.shape == want.shape
+    pytest.importorskip("onnxruntime")
+    for way in cpu_layers.onnx_ways(g, 3, 1).values():
+        way()
+
+
+def test_the_peak_is_more_than_any_layer_reaches():
+    if (call := cpu_peak.peak()) is None:
+        pytest.skip("the CPU has no AVX-512 VNNI")
+    gops = cpu_peak.OPS / cpu_turns.turns({"peak": call}, rounds=5, block_s=2e-3)["peak"].us / 1e3
+    assert 50 < gops < 2000
