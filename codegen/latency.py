@@ -87,7 +87,7 @@ def code() -> str:
     """Hash of the code that decides what is compiled and how it is timed."""
     from ir import graph, infer, ops
     here = Path(__file__).parent
-    files = sorted([*here.glob("*.py"), *(Path(m.__file__) for m in (graph, infer, ops))])
+    files = sorted([*here.glob("*.py"), *here.glob("cpu/*.py"), *(Path(m.__file__) for m in (graph, infer, ops))])
     return digest(*(f.read_text() for f in files))
 
 

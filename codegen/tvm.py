@@ -12,6 +12,9 @@ from tvm.support import cc
 from ir import Graph, UserError
 from ir.store import digest, graph_hash, load_json, save_json, save_text, whole
 
+from .cpu.isa import isa_of
+from .cpu.model import Model, compiled
+from .cpu.program import Program, program
 from .tvm_module import module
 from .tvm_quiet import quiet
 from .words import check_feeds, interface
@@ -21,9 +24,10 @@ GROUP_BYTES = 1 << 28      # samples are computed in groups whose values take ab
 MAX_GROUP = 1024
 
 
-# LLVM 22 for AVX-512 lets a masked store of truncated values (what its loop vectorizer makes of a short or conditional loop)
-# overwrite the element behind the mask.  The kernels spell their vectors out, so that pass is not needed: off.
-LLVM_OPTIONS = ["-vectorize-loops=0"]
+# TVM tells LLVM that memory under different names never overlaps (TBAA); kernels that are inlined into each other give the same memory
+# different names, so that is off.  LLVM 22 for AVX-512 lets a masked store of truncated values (what its loop vectorizer makes of a short
+# or conditional loop) overwrite the element behind the mask.  The kernels spell their vectors out, so that pass is not needed: off.
+LLVM_OPTIONS = ["-vectorize-loops=0", "-enable-tbaa=0"]
 
 
 class TvmModule:
@@ -51,7 +55,7 @@ class TvmModule:
         return self.machine["main"](*[tvm.runtime.tensor(np.ascontiguousarray(f)) for f in feeds]).numpy()[:count]
 
 
-def build(g: Graph, out: Path | str | None = None, target: str = "llvm", batch: int | None = None) -> TvmModule:
+def build(g: Graph, out: Path | str | None = None, target: str = "llvm", batch: int | None = None) -> TvmModule | Model:
     """The graph compiled for a CPU: "llvm" is this machine's, "llvm -mcpu=NAME" another (x86-64-v3, skylake-avx512, ...).
 
     batch: None takes any number of samples at once; a number compiles for just so many, and calls go in such groups.
@@ -60,17 +64,22 @@ def build(g: Graph, out: Path | str | None = None, target: str = "llvm", batch: 
     """
     if batch is not None and batch < 1:
         raise UserError(f"batch {batch}: give the number of samples, at least 1, or None for any")
-    if out is not None:
-        _can_link()
-        _can_write(Path(out))
+    machine = parse_target(target)
+    if out is None:
+        return compiled(g, lowered(g, target), machine)
+    _can_link()
+    _can_write(Path(out))
     with quiet():
-        compiled = tvm.compile(module(g, batch), target=parse_target(target))
+        library = tvm.compile(module(g, batch), target=machine)
     manifest = {**interface(g), "target": target, "graph_hash": graph_hash(g), "fixed": batch is not None,
                 "group": batch or _group_size(g), "versions": {"tvm": tvm.__version__}}
-    if out is None:
-        return TvmModule(compiled, manifest)
-    _save(compiled, manifest, Path(out))
+    _save(library, manifest, Path(out))
     return load(out)
+
+
+def lowered(g: Graph, target: str = "llvm") -> Program:
+    """The program of the graph for a target, before TVM compiles it."""
+    return program(g, isa_of(parse_target(target)))
 
 
 def load(folder: Path | str) -> TvmModule:

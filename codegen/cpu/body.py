@@ -87,7 +87,7 @@ class Body:
         if len(first.op.mul) > 1 and first.op.axis % len(anchor.type.shape) != channels:
             return None
         narrowed = unsaturated(first.op, anchor.type)
-        if narrowed is None or anchor.type.hi - int(narrowed.lowest.min()) > INT32 or int(narrowed.lowest.max()) - anchor.type.lo > INT32:
+        if narrowed is None or max(anchor.type.hi - int(narrowed.lowest.min()), int(narrowed.lowest.max()) - anchor.type.lo) > INT32:
             return None
         self.lifted = anchor.name
         return narrowed.lowest
@@ -95,14 +95,18 @@ class Body:
     @staticmethod
     def plain(op: Requant, t: Ints) -> bool:
         """Whether int32 holds every intermediate."""
-        return magnitude(t) * int(abs(op.mul).max()) + (1 << op.shift) + abs(op.zero) <= INT32
+        return max(magnitude(t), 1) * int(abs(op.mul).max()) + (1 << op.shift) + abs(op.zero) <= INT32
 
-    def unsigned(self, narrowed: "Unsaturated", op: Requant, x, channel, t: Ints):
-        """The requant of an accumulator less `narrowed.lowest`; no intermediate leaves [0, 2**32), where TVM takes wrapping for undefined."""
-        if (narrowed.lowest > t.lo).any():
-            x = tirx.max(x, 0)
-        if (narrowed.highest < t.hi).any():
-            x = tirx.min(x, self.each(narrowed.highest - narrowed.lowest, channel, "int32"))
+    def unsigned(self, narrowed: "Unsaturated", op: Requant, x, channel, t: Ints, lifted: bool):
+        """The requant of an accumulator, less `narrowed.lowest` if it is lifted; no intermediate leaves [0, 2**32): TVM forbids wrapping."""
+        lowest, span = narrowed.lowest, narrowed.highest - narrowed.lowest
+        if not lifted:
+            x = tirx.max(x, self.each(lowest, channel, "int32")) if (lowest > t.lo).any() else x
+            x = tirx.min(x, self.each(narrowed.highest, channel, "int32")) if (narrowed.highest < t.hi).any() else x
+            x = x - self.each(lowest, channel, "int32") if lowest.any() else x
+        else:
+            x = tirx.max(x, 0) if (lowest > t.lo).any() else x
+            x = tirx.min(x, self.each(span, channel, "int32")) if (narrowed.highest < t.hi).any() else x
         start = narrowed.lowest * op.mul + ((op.zero - narrowed.bottom) << op.shift) + ops.half(op.shift)
         y = bits(x, "uint32") * self.each(op.mul, channel, "uint32") + self.each(start, channel, "uint32")
         y = bits(y >> tirx.const(op.shift, "uint32"), "int32")
@@ -115,9 +119,10 @@ class Body:
             y = ops.round_shift(x * self.each(mul, channel, "int32"), op.shift) if op.shift else x * self.each(mul, channel, "int32")
             return self.clamped(y + op.zero if op.zero else y, op, t)
         if str(x.ty.dtype) == "int32" and (narrowed := unsaturated(op, t)) is not None:
-            return self.unsigned(narrowed, op, x if lifted else x - self.each(narrowed.lowest, channel, "int32"), channel, t)
+            return self.unsigned(narrowed, op, x, channel, t, lifted)
         dtype = calc(max(max(magnitude(t), 1) * int(abs(mul).max()) + (1 << op.shift) + abs(op.zero), abs(op.lo), abs(op.hi)))
-        y = reference(x.astype(dtype), self.each(mul, channel, "int32").astype(dtype), op.shift, op.zero, op.lo, op.hi)
+        y = reference(x.astype(dtype), self.each(mul, channel, word_of(int(mul.min()), int(mul.max()))).astype(dtype), op.shift,
+                      op.zero, op.lo, op.hi)
         return y.astype(calc(max(abs(op.lo), abs(op.hi))))
 
     def clamped(self, y, op: Requant, t: Ints):
@@ -142,7 +147,7 @@ def unsaturated(op: Requant, t: Ints) -> Unsaturated | None:
     None where a multiplier is not positive, a step of the accumulator is more than one of the result, or 32 bits do not hold the product.
     """
     mul = op.mul if len(op.mul) > 1 else op.mul[:1]
-    if (mul < 1).any() or op.shift > 40:
+    if mul.min() < 1 or mul.max() >= 1 << 32 or op.shift > 40:
         return None
     half = ops.half(op.shift)
     lowest = np.maximum(t.lo, -((half - ((op.lo - op.zero) << op.shift)) // mul))             # the least with result >= lo

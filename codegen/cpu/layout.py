@@ -33,14 +33,16 @@ class Run:
 
 
 class Layout:
-    """`steps` of Run and Copy in order; `places` of all stored values."""
+    """`steps` of Run and Copy in order; `places` of all stored values; `ends`: the caller's memory, inputs in order, then the output."""
 
     def __init__(self, g: Graph, isa: Isa):
         self.g, self.isa, self.users = g, isa, g.users()
         self.places: dict[str, Place] = {}
+        self.ends: list[Storage] = []
         self.steps: list[Run | Copy] = []
         for i, n in enumerate(g.inputs):
             self.places[n.name] = own(Storage("input", word(n.type), n.type.size, i), n.type)
+            self.ends.append(self.places[n.name].storage)
         for n in g.nodes.values():
             if isinstance(n.op, Constant):
                 data = n.op.value.astype(word(n.type))
@@ -67,7 +69,7 @@ class Layout:
             self.steps[-1] = replace(last, to=to)
         else:
             self.steps.append(Copy(place, to))
-        self.places[n.name] = to
+        self.ends.append(to.storage)
 
     def view(self, n: Node, place: Place) -> Place:
         match n.op:

@@ -47,10 +47,8 @@ def program(g: Graph, isa: Isa) -> Program:
     weights = constants(steps)
     size = plan(steps)
     serial, threaded = GlobalVar("sample"), GlobalVar("main")
-    inputs, output = layout.places, g.output
-    ends = [*(inputs[n.name].storage for n in g.inputs), inputs[output.name].storage]
-    functions[serial] = sample(steps, ends)
-    functions[threaded] = main(steps, ends, serial, size)
+    functions[serial] = sample(steps, layout.ends)
+    functions[threaded] = main(steps, layout.ends, serial, size)
     return Program(tvm.IRModule(functions), weights, size)
 
 
