@@ -18,7 +18,8 @@ FORMS = {  # name -> arguments of its own static quantization; dynamic: the scal
     "static u8s8": {},
     "static s8s8": {"activation_type": q.QuantType.QInt8},
     "static u8s8, products only": {"op_types_to_quantize": PRODUCTS},
-    "dynamic u8s8": {}}
+    "dynamic u8s8": {},
+    "dynamic u8s8, matrices only": {"op_types_to_quantize": ["MatMul"]}}
 CALIBRATING = 32
 OPSET, OLD_IR = 17, 8
 
@@ -40,7 +41,7 @@ def int8_files(net: str, source: Path, g: Graph, x: np.ndarray, folder: Path) ->
     if not made["qdq"].exists():
         onnx_qdq.save(g, made["qdq"], floats=False)
     for name, how in FORMS.items():
-        if name == "dynamic u8s8" and not any(n.op_type == "MatMul" for n in onnx.load(source).graph.node):
+        if name.startswith("dynamic") and not any(n.op_type == "MatMul" for n in onnx.load(source).graph.node):
             del made[name]  # it knows products of matrices only
         elif not made[name].exists():
             with whole(made[name]) as tmp:
@@ -52,8 +53,8 @@ def _quantize(source: Path, name: str, how: dict, x: np.ndarray, out: Path) -> N
     ready = out.with_suffix(".ready")
     try:
         quant_pre_process(str(source), str(ready), skip_symbolic_shape=True)
-        if name == "dynamic u8s8":
-            q.quantize_dynamic(str(ready), str(out), per_channel=True, weight_type=q.QuantType.QInt8)
+        if name.startswith("dynamic"):
+            q.quantize_dynamic(str(ready), str(out), per_channel=True, weight_type=q.QuantType.QInt8, **how)
         else:
             source_name = onnx.load(ready).graph.input[0].name
             how = {"activation_type": q.QuantType.QUInt8, **how}
