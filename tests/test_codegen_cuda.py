@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from gpu_emulator import library
 from op_cases import CASES
+from product_cases import PRODUCTS
 from strategies import random_graph, samples
 
 import codegen
 import ir
-from codegen.cuda.compiler import compiled, describe
+from codegen.cuda.compiler import compiled, describe, ptx
+from codegen.cuda.gemm import Tile
 from codegen.cuda.model import CudaModel
 from codegen.cuda.program import program
 from codegen.cuda.source import source
@@ -19,6 +21,10 @@ from ir import Graph, Input, Ints, Node, Op, UserError
 
 NAME = "conv 3x3 padded with its zero point"
 RANDOM = {f"random graph {seed}": random_graph(random.Random(seed)) for seed in range(40)}
+TILES = {"mma": "mma", "dp4a": "dp4a", "mma 128 x 128": Tile("mma", (2, 4), (4, 4)), "mma 64 x 64": Tile("mma", (2, 2), (2, 4)),
+         "mma 64 x 16": Tile("mma", (4, 1), (1, 2)), "dp4a 64 x 64": Tile("dp4a", (2, 2), (8, 4)), "dp4a 16 x 8": Tile("dp4a", (1, 1), (4, 1))}
+TILED = {f"{name}, {tile}": g for i, (name, g) in enumerate(PRODUCTS.items())
+         for tile in ("mma", list(TILES)[1 + i % (len(TILES) - 1)])}
 needs_nvcc = pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc")
 
 
@@ -27,7 +33,7 @@ def says(text: str): return pytest.raises(UserError, match=text)
 
 @dataclass
 class Emulated:
-    """Graphs whose kernels are in one library."""
+    """Programs whose kernels are in one library."""
     source: str
     library: str
     about: dict
@@ -35,15 +41,11 @@ class Emulated:
     def model(self, name: str) -> CudaModel: return CudaModel(b"", *self.about[name], self.library)
 
 
-def emulated(graphs: dict[str, Graph], folder) -> Emulated:
-    text, launches, about = "", [], {}
-    for i, (name, g) in enumerate(graphs.items()):
-        p = program(g, f"g{i}_")
-        more, ours = source(p)
-        text += more if not text else more[more.index('extern "C"'):]
-        launches += ours
-        about[name] = p.blob(), describe(g, p, ours, ["sm_80"])
-    return Emulated(text, str(library(text, launches, folder / "libcuda.so")), about)
+def emulated(graphs: dict[str, Graph], folder, tiles: dict | None = None) -> Emulated:
+    programs = {name: program(g, f"g{i}_", (tiles or {}).get(name, "mma")) for i, (name, g) in enumerate(graphs.items())}
+    text, launches = source(*programs.values())
+    about = {name: (p.blob(), describe(graphs[name], p, ours, ["sm_80"])) for (name, p), ours in zip(programs.items(), launches)}
+    return Emulated(text, str(library(text, sum(launches, []), folder / "libcuda.so")), about)
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +61,43 @@ def test_equal(name, order, cases, monkeypatch):
     assert (cases.model(name)(x) == ir.run(g, x)).all()
 
 
+@pytest.fixture(scope="module")
+def tiled(tmp_path_factory) -> Emulated:
+    return emulated(TILED, tmp_path_factory.mktemp("tiled"), {name: TILES[name.split(", ")[-1]] for name in TILED})
+
+
+@pytest.mark.parametrize("count", [2, 11])
+@pytest.mark.parametrize("name", TILED)
+def test_tiles_equal(name, count, tiled, monkeypatch):
+    monkeypatch.setenv("EMULATED_GPU_ORDER", "backwards" if count > 2 else "forwards")
+    x = samples(TILED[name], count)
+    assert (tiled.model(name)(x) == ir.run(TILED[name], x)).all()
+
+
+def test_one_tile_for_any_number_of_samples():
+    """The kernels of a product take turns: for every number of samples just one of them is run."""
+    for g in PRODUCTS.values():
+        for engine in ("mma", "dp4a"):
+            p = program(g, tile=engine)
+            ranges = {}
+            for s in p.steps:
+                ranges.setdefault(s.write.root, []).append((s.least, s.most))
+            for found in ranges.values():
+                assert found[0][0] == 1 and found[-1][1] is None and all(a[1] + 1 == b[0] for a, b in zip(found, found[1:]))
+
+
 @needs_nvcc
 def test_nvcc_takes_every_op(cases):
     assert compiled(cases.source, ("sm_80",))[:4] == b"\x50\xed\x55\xba"  # a fatbin
+
+
+@needs_nvcc
+def test_tensor_cores_and_dp4a_are_in_the_code():
+    programs = [program(PRODUCTS[name], tile + prefix, tile) for prefix, name in (("s", "dense of rows"), ("u", "conv of words"))
+                for tile in ("mma", "dp4a")]
+    text = ptx(source(*programs)[0], "sm_80")
+    for a in "us":
+        assert f"mma.sync.aligned.m16n8k32.row.col.s32.{a}8.s8.s32" in text and f"dp4a.{a}32.s32" in text
 
 
 def test_batches_and_groups(cases):

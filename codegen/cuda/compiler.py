@@ -16,6 +16,7 @@ from .program import Program, program
 from .source import source
 
 ARCHS = ("sm_80", "sm_90")
+TENSOR_CORES = 80      # the first architecture with the product of 16 x 32 by 32 x 8 bytes
 INDEX = (1 << 31) - 1  # indices and offsets in the kernels are int32
 MAX_GROUP = 1024       # samples computed at once
 
@@ -27,8 +28,8 @@ def build(g: Graph, out: Path | str, archs: tuple[str, ...] = ARCHS) -> dict:
     UserError: an op without a rule, no nvcc, an architecture that nvcc does not know, a folder that cannot be written.
     """
     known_archs(archs)
-    p = program(g)
-    text, launches = source(p)
+    p = program(g, tile="mma" if all(int(a.strip("sm_af")) >= TENSOR_CORES for a in archs) else "dp4a")
+    text, (launches,) = source(p)
     files = {"kernels.fatbin": compiled(text, archs), "weights.bin": p.blob().tobytes()}
     out = Path(out)
     (out / "manifest.json").unlink(missing_ok=True)  # an older one must not vouch for half a new build
@@ -58,14 +59,22 @@ def group_size(g: Graph, p: Program) -> int:
 def compiled(text: str, archs: tuple[str, ...]) -> bytes:
     """The fatbin of CUDA source."""
     numbers = [a.removeprefix("sm_") for a in archs]
-    targets = [f"-gencode=arch=compute_{n},code=sm_{n}" for n in numbers] + [f"-gencode=arch=compute_{numbers[-1]},code=compute_{numbers[-1]}"]
+    return _nvcc_of(text, "-fatbin", *(f"-gencode=arch=compute_{n},code=sm_{n}" for n in numbers),
+                    f"-gencode=arch=compute_{numbers[-1]},code=compute_{numbers[-1]}")
+
+
+def ptx(text: str, arch: str) -> str:
+    """The virtual assembly of CUDA source."""
+    return _nvcc_of(text, "-ptx", f"-arch=compute_{arch.removeprefix('sm_')}").decode()
+
+
+def _nvcc_of(text: str, *options: str) -> bytes:
     with tempfile.TemporaryDirectory() as work:
         (Path(work) / "kernels.cu").write_text(text)
-        run = subprocess.run([_nvcc(), "-fatbin", "-O3", "-std=c++17", *targets, "kernels.cu", "-o", "kernels.fatbin"], cwd=work, capture_output=True,
-                             text=True)
+        run = subprocess.run([_nvcc(), "-O3", "-std=c++17", *options, "kernels.cu", "-o", "out"], cwd=work, capture_output=True, text=True)
         if run.returncode:
             raise UserError(f"nvcc refuses the kernels of this graph: {(run.stderr or run.stdout).strip().splitlines()[0]}")
-        return (Path(work) / "kernels.fatbin").read_bytes()
+        return (Path(work) / "out").read_bytes()
 
 
 def known_archs(archs) -> None:

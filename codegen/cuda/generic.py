@@ -7,7 +7,8 @@ from ir import Conv, Dense, Gather, Ints, MatMul, MaxPool, Node, SumPool, UserEr
 from ir.infer import exact_bound
 
 from ..words import magnitude
-from .kernel import THREADS, Step, T, each, grid_of, loops, unflattened
+from .kernel import THREADS, Step, T, each, flattened, grid_of, loops, unflattened
+from .matrix import Windows
 from .pointwise import Chain, calc
 from .values import Value
 
@@ -32,6 +33,18 @@ def pointwise(name: str, chain: Chain, out: Value) -> Step:
 def copy(name: str, v: Value, out: Value) -> Step:
     """out = v, of equal shapes; what is stored narrower in `out` fits."""
     return Step(name, [v], out, grid_of(out), THREADS, lambda k: each(k, out, lambda b, *i: k.store(out, k.load(v, b, *i), b, *i)))
+
+
+def columns(name: str, w: Windows, out: Value) -> Step:
+    """out (*space, K) = the windows of a convolution, K in the order of w.chunk, with anything behind them."""
+    def body(k):
+        def element(b, *i):
+            at = tirx.min(i[-1], w.depth - 1)
+            place, inside = w.chunk(w.row(b, 0, flattened(i[:-1], w.space)), at)
+            x = k.view(w.value, out.dtype)[k.place(w.value, place)]
+            k.store(out, tirx.if_then_else(tirx.all(*inside), x, tirx.const(w.pad, out.dtype)) if inside else x, b, *i)
+        each(k, out, element)
+    return Step(name, [w.value], out, grid_of(out), THREADS, body)
 
 
 def pad(name: str, v: Value, padding, value: int, out: Value) -> Step:

@@ -26,13 +26,18 @@ class Count:
 
 @dataclass(eq=False)
 class Step:
-    """One kernel of the program: it reads and writes values; body(kernel) fills it in.  grid: (x, y, z), of which x may be a Count."""
+    """One kernel of the program: it reads and writes values; body(kernel) fills it in.  grid: (x, y, z), of which x may be a Count.
+
+    It is run in calls of `least` to `most` samples (None: any more); steps with other limits take its place in others.
+    """
     name: str
     reads: list[Value]
     write: Value
     grid: tuple
     threads: int
     body: Callable
+    least: int = 1
+    most: int | None = None
 
 
 class Kernel:
@@ -69,7 +74,9 @@ class Kernel:
         base = v.root.base // tvm.DataType(dtype or v.dtype).itemsize
         return at if not base else at + (self.n * base if v.root.where == "workspace" else base)
 
-    def load(self, v: Value, b, *index): return self.view(v, v.dtype)[self.place(v, v.flat(b, *index))]
+    def load(self, v: Value, b, *index):
+        stored = self.view(v, v.dtype)[self.place(v, v.flat(b, *index))]
+        return stored.astype("int32") + v.zero if v.zero else stored
 
     def store(self, v: Value, value, b, *index):
         T.buffer_store(self.view(v, v.dtype), value.astype(v.dtype), [self.place(v, v.flat(b, *index))])
@@ -99,6 +106,14 @@ def unflattened(i, extents) -> list:
         index.append(i % e if e > 1 else 0)
         i = i // e if e > 1 else i
     return index[::-1]
+
+
+def flattened(index, extents):
+    """Number in C order of an index."""
+    at = 0
+    for i, e in zip(index, extents):
+        at = at * e + i
+    return at
 
 
 def each(k: Kernel, out: Value, body) -> None:

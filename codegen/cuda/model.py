@@ -61,6 +61,8 @@ class Plan:
 
         def launches():
             for k in m["launches"]:
+                if not k["least"] <= count <= (k["most"] or count):
+                    continue
                 grid = [g if isinstance(g, int) else -(-count * g[0] // g[1]) for g in k["grid"]]
                 self.gpu.launch(model.functions[k["kernel"]], grid, k["threads"], [named[a] for a in k["args"]])
         self.ready = self.gpu.captured(launches)

@@ -1,16 +1,19 @@
 """ir.Graph -> the kernels of a GPU program, in order, with all memory placed."""
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import count
 
 import numpy as np
 
-from ir import (Concat, Constant, Conv, Dense, Expand, Gather, Graph, MaxPool, Op, Pad, Recur, Reshape, Slice, SumPool,
-                Transpose)
+from ir import (Concat, Constant, Conv, Dense, Expand, Gather, Graph, Ints, MaxPool, Op, Pad, Recur, Requant, Reshape, Slice,
+                SumPool, Transpose)
 
 from ..words import word
-from . import generic
+from . import generic, tiles
 from .fuse import POINTWISE, Group, groups
+from .gemm import Tile
 from .kernel import Step
 from .pointwise import Chain, narrow
+from .products import Builder
 from .values import ALIGN, Root, Value, expanded, place, reshaped, sliced, stored, transposed
 
 
@@ -37,13 +40,17 @@ class Program:
         return [*(f"x{i}" for i in range(len(self.inputs))), "y", "weights", "workspace"]
 
 
-def program(g: Graph, prefix: str = "k") -> Program:
-    """Lowers a graph.  Kernels are called prefix0, prefix1, ...  UserError: an op without a rule."""
-    return _Lowering(g, prefix).done()
+def program(g: Graph, prefix: str = "k", tile: Tile | str = "mma") -> Program:
+    """Lowers a graph.  Kernels are called prefix0, prefix1, ...  UserError: an op without a rule.
+
+    tile: the engine of products of matrices, "mma" (sm_80 and later) or "dp4a", whose tiles go by the shapes; or one tile for all.
+    """
+    return _Lowering(g, prefix, tile).done()
 
 
 class _Lowering:
-    def __init__(self, g: Graph, prefix: str):
+    def __init__(self, g: Graph, prefix: str, tile: Tile | str):
+        self.tile, self.numbers = tile, count()
         self.g, self.prefix, self.program = g, prefix, Program([n.name for n in g.inputs])
         self.types = {n.name: n.type for n in g.nodes.values()}
         self.env: dict[str, Value] = {}
@@ -67,7 +74,7 @@ class _Lowering:
         self.program.widest = max(v.root.size for s in self.program.steps for v in (*s.reads, s.write) if v.root.where != "weights")
         return self.program
 
-    def name(self) -> str: return f"{self.prefix}{len(self.program.steps)}"
+    def name(self) -> str: return f"{self.prefix}{next(self.numbers)}"
 
     def emit(self, step: Step) -> Value:
         self.program.steps.append(step)
@@ -116,12 +123,19 @@ class _Lowering:
                 return self._concat(group, axis, args)
         chain = Chain(group, self.types, self.env, lambda a, axis, rank: self.constant(narrow(a), axis, rank))
         if isinstance(op, POINTWISE):
+            if shifted := _shifted(group, types[0], args[0], self.g):
+                return shifted
             return self.emit(generic.pointwise(self.name(), chain, self.result(group, _order(args))))
         return self._anchor(group, types, args, chain)
 
     def _anchor(self, group: Group, types, args, chain: Chain) -> Value:
         n, op = group.anchor, group.anchor.op
         order = (*range(1, len(n.type.shape)), 0) if isinstance(op, Conv) else args[0].order() if isinstance(op, MaxPool | SumPool) else None
+        made = Builder(self, chain).product(op, types, args, lambda: self.result(group, order))
+        if made:
+            for step in tiles.steps(self.name, made, self.tile):
+                self.emit(step)
+            return made.write
         consts = [self.constant(narrow(a)) for a in arrays(op)]
         return self.emit(generic.step(self.name(), n, types, args, consts, chain, self.result(group, order)))
 
@@ -132,6 +146,15 @@ class _Lowering:
             self.emit(generic.copy(self.name(), v, sliced(out, start, v.shape, (1,) * len(v.shape))))
             at += v.shape[axis]
         return out
+
+
+def _shifted(group: Group, t: Ints, x: Value, g: Graph) -> Value | None:
+    """A requant that only adds a number to bytes needs no kernel: the value is the same memory, and `zero` is added when it is read."""
+    op = group.anchor.op
+    if group.end is group.anchor and isinstance(op, Requant) and group.end is not g.output and x.dtype in ("int8", "uint8"):
+        if op.shift == 0 and len(op.mul) == 1 and op.mul[0] == 1 and op.lo <= t.lo + op.zero and t.hi + op.zero <= op.hi:
+            return replace(x, zero=x.zero + op.zero) if abs(op.zero) < 256 else None
+    return None
 
 
 def _order(args: list[Value]):

@@ -21,12 +21,13 @@ class Root:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A tensor: element (b, *index) is element offset + b * batch + sum(index * strides) of its root.  A constant has batch 0."""
+    """A tensor: (b, *index) is element offset + b * batch + sum(index * strides) of its root, plus `zero`.  A constant has batch 0."""
     root: Root
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     batch: int
     offset: int = 0
+    zero: int = 0
 
     @property
     def dtype(self) -> str: return self.root.dtype
