@@ -22,12 +22,30 @@ class Isa:
 
     def dot(self, acc, x, w):
         """acc + the four products of each lane: acc int32 x lanes; x int32, four stored bytes for all lanes; w int8 x 4 lanes."""
-        n = self.lanes
-        wide = T.reinterpret(T.broadcast(x, n), dtype=f"int8x{4 * n}")
-        if self.name == "dotprod":
-            return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id("llvm.aarch64.neon.sdot.v4i32.v16i8"), acc, wide, w, dtype=f"int32x{n}")
-        return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(f"llvm.x86.avx512.vpdpbusd.{32 * n}"), acc, wide, w, dtype=f"int32x{n}")
+        return self.add_products(acc, T.reinterpret(T.broadcast(x, self.lanes), dtype=f"int8x{4 * self.lanes}"), w, 4, self.lanes)
 
+    def together(self, weight: int) -> int:
+        """How many products with weights of up to this magnitude one instruction adds to a lane."""
+        if self.four and weight <= 128:
+            return 4
+        return 2 if self.name in ("avx2", "sse4") and weight <= 1 << 15 else 1
+
+    def add_products(self, acc, x, w, many: int, lanes: int):
+        """acc + the sums of `many` neighbouring products: 4 of stored bytes and int8, 2 of int16, or 1 of int32 and any; lanes as in a register."""
+        to = f"int32x{lanes}"
+        if many == 1:
+            return acc + x * w.astype(to)
+        if many == 2:
+            return acc + intrinsic(PAIRS[lanes], x, w, dtype=to)
+        name = "llvm.aarch64.neon.sdot.v4i32.v16i8" if self.name == "dotprod" else f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
+        return intrinsic(name, acc, T.reinterpret(x, dtype=f"int8x{4 * lanes}"), w, dtype=to)
+
+
+def intrinsic(name: str, *args, dtype: str):
+    return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(name), *args, dtype=dtype)
+
+
+PAIRS = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}  # lanes: sums of two products of int16
 
 ISAS = (Isa("avx512vnni", 16, 32, "uint8", ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")),
         Isa("avxvnni", 8, 16, "uint8", ("avx2", "avxvnni")),

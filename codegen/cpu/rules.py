@@ -10,6 +10,7 @@ from ir.infer import exact_bound
 
 from ..words import magnitude
 from .body import Body, calc, narrow
+from .depthwise import depthwise, write_depthwise
 from .kernel import Kernel, Tensor, across, loops, pieces
 from .layout import Run
 from .pointwise import write_body
@@ -28,6 +29,8 @@ def write(k: Kernel, g: Graph, run: Run) -> None:
         return write_body(k, group.body, tensors, body, group.sink.name)
     x = tensors[a.args[0]] if a.args else None
     match a.op:
+        case Conv() if depthwise(a, x, types):
+            return write_depthwise(k, a, x, types, body)
         case Dense() | Conv():
             fast = (k.isa.four and x.place.dtype == k.isa.byte and a.op.weight.shape[1] > 0 and getattr(a.op, "groups", 1) == 1
                     and -128 <= a.op.weight.min() and a.op.weight.max() <= 127 and exact_bound(a.op, types[a.args[0]]) < 1 << 31)
