@@ -1,0 +1,89 @@
+"""CPU kernels of all that is no dense or regular convolution, on every instruction set that this machine has."""
+import functools
+
+import numpy as np
+import pytest
+import tvm
+from strategies import samples
+
+from codegen import tvm as backend
+from ir import Conv, Graph, Input, Ints, Requant, run
+
+CPUS = ("znver4", "cascadelake", "haswell", "nehalem", "x86-64")
+VECTORS = ("sse4.1", "avx2", "avx512bw", "avx512vl", "avx512vnni", "avx512vbmi")
+
+
+@functools.cache
+def runs_here(cpu: str) -> bool:
+    """Whether this machine has all that LLVM says of a CPU's vectors."""
+    have = {str(n) for n, on in tvm.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")().items() if on}
+    target = backend.parse_target(f"llvm -mcpu={cpu}")
+    return all(n in have for n in VECTORS if tvm.target.codegen.target_has_features(n, target))
+
+
+@pytest.fixture(params=CPUS)
+def cpu(request) -> str:
+    if not runs_here(request.param):
+        pytest.skip(f"this machine cannot run code for {request.param}")
+    return f"llvm -mcpu={request.param}"
+
+
+def agrees(g: Graph, target: str, n: int = 3, threads: int | None = None) -> None:
+    x = samples(g, n)
+    np.testing.assert_array_equal(backend.build(g, target=target)(x, threads), run(g, x))
+
+
+def depthwise(shape, lo: int, hi: int, kernel, times: int = 1, bits: int = 8, seed: int = 0, **attributes) -> Graph:
+    """A depthwise convolution with `times` outputs for each channel, and a requant that saturates on both sides."""
+    r, g, out = np.random.default_rng(seed), Graph(), shape[0] * times
+    x = g.add("x", Input(Ints(shape, lo, hi)))
+    weight = r.integers(-(1 << bits - 1), 1 << bits - 1, (out, 1, *kernel))
+    y = g.add("y", Conv(weight, r.integers(-999, 999, out), groups=shape[0], pad=min(lo + 3, hi), **attributes), x)
+    shift = max(abs(g.nodes[y].type.lo), g.nodes[y].type.hi).bit_length() + 4
+    g.add("q", Requant(r.integers(1 << 13, 1 << 14, out), shift, 5, lo, hi), y)
+    return g
+
+
+def plane(stride=1, padding=((1, 1), (1, 1)), dilation=1) -> dict:
+    return dict(stride=(stride,) * len(padding), padding=padding, dilation=(dilation,) * len(padding))
+
+
+DEPTHWISE = {
+    "3x3": depthwise((16, 8, 9), 0, 255, (3, 3), **plane()),
+    "3x3 of 24 channels, stride 2, padded behind": depthwise((24, 12, 11), 0, 255, (3, 3), **plane(2, ((0, 1), (0, 1)))),
+    "3x3 signed": depthwise((33, 7, 7), -128, 127, (3, 3), **plane()),
+    "3x3 of 3 channels": depthwise((3, 9, 5), -8, 7, (3, 3), **plane()),
+    "5x5 of 48 channels": depthwise((48, 10, 10), 0, 255, (5, 5), **plane(1, ((2, 2), (2, 2)))),
+    "7x7 on a smaller plane": depthwise((17, 4, 5), 0, 255, (7, 7), **plane(1, ((3, 3), (3, 3)))),
+    "4x10, stride 2": depthwise((16, 12, 12), 0, 127, (4, 10), **plane(2, ((1, 2), (4, 5)))),
+    "dilated": depthwise((20, 12, 12), 0, 255, (3, 3), **plane(1, ((2, 2), (2, 2)), 2)),
+    "1d": depthwise((12, 33), 0, 255, (5,), **plane(1, ((4, 0),))),
+    "1d, stride 2, dilated": depthwise((40, 31), -128, 127, (3,), **plane(2, ((2, 1),), 2)),
+    "two outputs a channel": depthwise((8, 9, 9), 0, 255, (3, 3), 2, **plane()),
+    "four outputs a channel, stride 2": depthwise((12, 9, 9), 0, 255, (3, 3), 4, **plane(2)),
+    "three outputs a channel": depthwise((4, 6, 6), 0, 255, (3, 3), 3, **plane()),
+    "weights of 16 bits": depthwise((16, 5, 5), 0, 255, (3, 3), bits=16, **plane()),
+    "values of 16 bits": depthwise((18, 5, 5), -32768, 32767, (3, 3), bits=6, **plane()),
+    "one result": depthwise((16, 3, 3), 0, 255, (3, 3), **plane(padding=((0, 0), (0, 0)))),
+}
+
+
+@pytest.mark.parametrize("name", DEPTHWISE)
+def test_depthwise(name, cpu):
+    agrees(DEPTHWISE[name], cpu)
+
+
+def test_depthwise_of_any_shape():
+    """Random shapes, here."""
+    r = np.random.default_rng(3)
+    for seed in range(12):
+        shape = (int(r.integers(2, 70)), *map(int, r.integers(3, 14, 2)))
+        kernel, padding = r.integers(1, 4, 2), r.integers(0, 3, (2, 2))
+        lo, hi = [(0, 255), (-128, 127), (0, 9)][seed % 3]
+        attributes = dict(stride=tuple(r.integers(1, 4, 2)), padding=padding.tolist(), dilation=(1, 1))
+        agrees(depthwise(shape, lo, hi, tuple(kernel), seed=seed, **attributes), "llvm", 2)
+
+
+def test_tasks_of_threads():
+    """Tiles that begin earlier so as to end with the plane are computed by one thread."""
+    agrees(depthwise((40, 7, 9), 0, 255, (3, 3), **plane()), "llvm", 1, threads=3)
