@@ -5,7 +5,7 @@ import torch
 from quant_nets import images, residual
 from torch import nn
 
-from benchmarks import cpu_graphs, cpu_layers, cpu_nets, cpu_peak, cpu_turns
+from benchmarks import cpu_graphs, cpu_layers, cpu_nets, cpu_peak, cpu_profile, cpu_turns
 from benchmarks.cpu_ours import ours, samples
 from benchmarks.cpu_torch import module, static
 from ir import Option, Plan, run
@@ -115,3 +115,9 @@ def test_the_peak_is_more_than_any_layer_reaches():
         pytest.skip("the CPU has no AVX-512 VNNI")
     gops = cpu_peak.OPS / cpu_turns.turns({"peak": call}, rounds=5, block_s=2e-3)["peak"].us / 1e3
     assert 50 < gops < 2000
+
+
+def test_a_profile_names_every_step(case):
+    steps = cpu_profile.ours(case[2], rounds=2)
+    assert len(steps) > 4 and all(us >= 0 for _, us in steps)
+    assert any(name.startswith("conv, requant: conv1") for name, _ in steps)
