@@ -74,10 +74,10 @@ class Body:
             return tirx.const(int(values[0]), dtype)
         return self.constant(values.astype(dtype))[channel]
 
-    def lift(self, anchor: Node) -> np.ndarray | None:
+    def lift(self, anchor: Node, single: bool = False) -> np.ndarray | None:
         """What the anchor may subtract from its results, one number a channel, because the requant behind it would: from then on it must.
 
-        None: nothing.
+        None: nothing.  single: only if it is the same number for all channels.
         """
         first = self.nodes[0] if self.nodes else None
         readers = [n for n in self.nodes if anchor.name in n.args]
@@ -88,6 +88,8 @@ class Body:
             return None
         narrowed = unsaturated(first.op, anchor.type)
         if narrowed is None or max(anchor.type.hi - int(narrowed.lowest.min()), int(narrowed.lowest.max()) - anchor.type.lo) > INT32:
+            return None
+        if single and (narrowed.lowest != narrowed.lowest[0]).any():
             return None
         self.lifted = anchor.name
         return narrowed.lowest

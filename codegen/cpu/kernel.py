@@ -118,3 +118,9 @@ def across(width: int, lanes: int, body) -> None:
     for start, count, size in pieces(width, lanes):
         with loops(count) as (o,), T.vectorized(size) as v:
             body(start + o * size + v)
+
+
+def reduced(kind: str, vector):
+    """The lanes of a vector of integers in one: "add", "smax" or "umax"."""
+    name, dtype = f"llvm.vector.reduce.{kind}", str(vector.ty.dtype)
+    return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(name), vector, dtype=dtype.split("x")[0])

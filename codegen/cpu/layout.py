@@ -4,11 +4,12 @@ Feature maps lie channel-last with the halo that the convolutions behind them ne
 the order of its axes, or in that of what it is computed from.
 """
 import itertools
+import math
 from dataclasses import dataclass, replace
 
 from ir import Constant, Conv, Dense, Expand, Graph, Ints, MatMul, MaxPool, Node, Slice, SumPool, Transpose
 
-from ..words import word
+from ..words import magnitude, word
 from .groups import ELEMENTWISE, Group, groups
 from .isa import Isa
 from .places import Place, Storage, dense_strides
@@ -25,21 +26,41 @@ class Copy:
 
 
 @dataclass(frozen=True)
+class Packed:
+    """What a product of two activations reads in place of the second one: its codes, what the sum of each column starts from, what each row adds."""
+    steps: int           # fours of the columns' elements
+    vectors: int         # of columns
+    right_base: int      # of the codes, which are signed
+    codes: Storage
+    starts: Storage
+    rows: Storage | None
+
+
+@dataclass(frozen=True)
+class Pack:
+    """The factors of a product of activations, and where the second one is packed."""
+    left: Place
+    right: Place
+    to: Packed
+
+
+@dataclass(frozen=True)
 class Run:
     """A group with the places that it reads (by name) and the one that it fills."""
     group: Group
     reads: dict[str, Place]
     to: Place
+    packed: Packed | None = None
 
 
 class Layout:
-    """`steps` of Run and Copy in order; `places` of all stored values; `ends`: the caller's memory, inputs in order, then the output."""
+    """`steps` of Run, Copy and Pack in order; `places` of all stored values; `ends`: the caller's memory, inputs in order, then the output."""
 
     def __init__(self, g: Graph, isa: Isa):
         self.g, self.isa, self.users = g, isa, g.users()
         self.places: dict[str, Place] = {}
         self.ends: list[Storage] = []
-        self.steps: list[Run | Copy] = []
+        self.steps: list[Run | Copy | Pack] = []
         for i, n in enumerate(g.inputs):
             self.places[n.name] = own(Storage("input", word(n.type), n.type.size, i), n.type)
             self.ends.append(self.places[n.name].storage)
@@ -57,7 +78,8 @@ class Layout:
     def run(self, group: Group) -> None:
         reads = {name: self.readable(group, name) for name in group.reads}
         to = self.placed(group, reads)
-        self.steps.append(Run(group, reads, to))
+        packed = self.packed(group.anchor, reads) if group.anchor and isinstance(group.anchor.op, MatMul) else None
+        self.steps.append(Run(group, reads, to, packed))
         self.places[group.sink.name] = to
 
     def finish(self) -> None:
@@ -103,8 +125,26 @@ class Layout:
                 aligned = place.storage.kind != "input" or place.shape[-1] % 4 == 0  # the caller's memory is not read beyond its end
                 return place if ok and aligned else self.copied(place, tuple(range(len(place.shape))))
             case MatMul():
-                return place if self.narrow(place) else self.copied(place, place.order)
+                byte = place.dtype == self.isa.byte or not narrow(place.type)
+                lies = place.storage.kind == "workspace" and (name != a.args[0] or place.strides[-1] == 1 or place.shape[-1] == 1)
+                return place if byte and lies else self.copied(place, tuple(range(len(place.shape))))
         return place
+
+    def packed(self, n: Node, reads: dict[str, Place]) -> Packed | None:
+        """The second factor packed, if four products an instruction can be had and int32 holds each term of the sums."""
+        left, right = (reads[a] for a in n.args)
+        if not self.isa.four or {left.dtype, right.dtype} != {self.isa.byte}:
+            return None
+        (*lead, rows, inner), columns = left.shape, right.shape[-1]
+        base = right.base + (128 if self.isa.byte == "uint8" else 0)
+        if (128 * abs(left.base) + abs(left.base * base) + 255 * abs(base)) * inner + magnitude(n.type) > (1 << 31) - 1:
+            return None
+        steps, vectors, count = -(-inner // 4), -(-columns // self.isa.lanes), math.prod(lead)
+        wide = vectors * self.isa.lanes * count
+        sums = Storage("workspace", "int32", count * rows) if base else None
+        to = Packed(steps, vectors, base, Storage("workspace", "uint32", wide * steps), Storage("workspace", "int32", wide), sums)
+        self.steps.append(Pack(left, right, to))
+        return to
 
     def narrow(self, place: Place) -> bool:
         """Whether the products' kernels can read the word: values of up to 8 bits are to lie in the processor's kind of byte."""
@@ -145,18 +185,22 @@ class Layout:
 
     def new(self, t: Ints, order, halo=(), fill: int = 0) -> Place:
         """Working memory for a value."""
-        narrow = t.bits <= 8
         held = Ints(t.shape, min(t.lo, fill), max(t.hi, fill)) if any(map(any, halo)) else t
-        narrow = narrow and held.bits <= 8
-        dtype = self.isa.byte if narrow else word(held)
+        dtype = self.isa.byte if narrow(held) else word(held)
         strides, offset, size = dense_strides(t.shape, order, halo)
         storage = Storage("workspace", dtype, size + SLACK)
-        return Place(t, storage, base_of(held, dtype) if narrow else 0, offset, strides, tuple(halo), fill)
+        return Place(t, storage, base_of(held, dtype) if narrow(held) else 0, offset, strides, tuple(halo), fill)
+
+
+def narrow(t: Ints) -> bool:
+    """Whether a byte and a base hold every value."""
+    return t.hi - t.lo < 256
 
 
 def base_of(t: Ints, byte: str) -> int:
     """What a stored byte lacks to the integer."""
-    return (128 if t.lo >= 0 else 0) if byte == "int8" else (0 if t.lo >= 0 else -128)
+    least = 0 if t.lo >= 0 and t.hi <= 255 else -128 if t.lo >= -128 and t.hi <= 127 else t.lo
+    return least + 128 if byte == "int8" else least
 
 
 def own(storage: Storage, t: Ints) -> Place:

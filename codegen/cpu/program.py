@@ -17,7 +17,8 @@ from ir import Graph
 
 from .isa import Isa
 from .kernel import Kernel
-from .layout import Copy, Layout
+from .layout import Copy, Layout, Pack
+from .matmul import write_pack
 from .places import Storage
 from .pointwise import write_copy, write_fill
 from .rules import write
@@ -66,6 +67,9 @@ def kernels(g: Graph, isa: Isa, step, functions: dict) -> Step:
         made.append((gv, k))
     if isinstance(step, Copy):
         add(lambda k: write_copy(k, step.source, step.to))
+    elif isinstance(step, Pack):
+        add(lambda k: write_pack(k, step))
+        return Step(made)
     else:
         add(lambda k: write(k, g, step))
     if any(map(any, step.to.halo)):

@@ -1,15 +1,13 @@
 """Which kernel computes which group."""
-from tvm import tirx
-from tvm.script.ir_builder import tirx as T
 
 from ir import Concat, Conv, Dense, Gather, Graph, MatMul, MaxPool, Pad, Recur, SumPool, UserError
 from ir.infer import exact_bound
 
-from ..words import magnitude
-from .body import Body, calc
+from .body import Body
 from .depthwise import depthwise, write_depthwise
-from .kernel import Kernel, Tensor, loops, pieces
+from .kernel import Kernel
 from .layout import Run
+from .matmul import write_matmul, write_packed_matmul
 from .movers import write_concat, write_gather, write_pad, write_recur
 from .pointwise import write_body
 from .pools import write_pool
@@ -37,7 +35,7 @@ def write(k: Kernel, g: Graph, run: Run) -> None:
         case MaxPool() | SumPool():
             return write_pool(k, a, x, types, body)
         case MatMul():
-            return write_matmul(k, a, x, tensors[a.args[1]], types, body)
+            return write_packed_matmul(k, a, x, run.packed, body) if run.packed else write_matmul(k, a, x, tensors[a.args[1]], types, body)
         case Gather(table):
             return write_gather(k, x, y, table)
         case Concat(axis):
@@ -47,21 +45,3 @@ def write(k: Kernel, g: Graph, run: Run) -> None:
         case Recur():
             return write_recur(k, a.op, [tensors[name] for name in a.args], y)
     raise UserError(f"node {a.name!r}: the CPU backend has no rule for {type(a.op).__name__}")
-
-
-def write_matmul(k: Kernel, n, a: Tensor, b: Tensor, types, body: Body) -> None:
-    """Products of two activations, columns side by side."""
-    *lead, rows, columns = n.type.shape
-    inner = a.place.shape[-1]
-    dtype = calc(magnitude(types[n.args[0]]) * magnitude(types[n.args[1]]) * inner)
-    with k.tasks(*lead, rows) as (*i, r):
-        for start, count, size in pieces(columns, k.isa.lanes):
-            with loops(count) as (q,):
-                acc = k.registers(size, dtype)
-                c = start + q * size
-                with T.vectorized(size) as v:
-                    T.buffer_store(acc, tirx.const(0, dtype), [v])
-                with loops(inner) as (j,), T.vectorized(size) as v:
-                    T.buffer_store(acc, acc[v] + a.value(*i, r, j, dtype=dtype) * b.value(*i, j, c + v, dtype=dtype), [v])
-                with T.vectorized(size) as v:
-                    body.store([*i, r, c + v], **{n.name: acc[v]})
