@@ -1,5 +1,4 @@
 """Which kernel computes which group."""
-
 from ir import Concat, Conv, Dense, Gather, Graph, MatMul, MaxPool, Pad, Recur, SumPool, UserError
 from ir.infer import exact_bound
 
