@@ -15,7 +15,8 @@ NEEDS = {**dict.fromkeys(("tvm", "cuda"), "apache-tvm"),  # submodule -> what to
 
 def load(folder):
     """The model that codegen.tvm.build wrote into `folder`, ready to be called on integers."""
-    return __getattr__("tvm").load(folder)
+    from .deploy import load
+    return load(folder)
 
 
 def __getattr__(name: str):

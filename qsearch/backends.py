@@ -68,7 +68,7 @@ def execute(t, made: Path, x: np.ndarray) -> tuple[np.ndarray, dict]:
         case "cpu":
             import codegen
             y = codegen.load(made)(x)
-            return y, {"bytes": (made / "model.so").stat().st_size}
+            return y, {"bytes": (made / "libmodel.so").stat().st_size}
         case "onnx":
             from codegen import onnx
             return onnx.run(made / "model.onnx", x), {"bytes": (made / "model.onnx").stat().st_size}

