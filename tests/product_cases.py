@@ -1,7 +1,7 @@
 """Graphs around products of matrices of bytes, for backends with tiles: PRODUCTS = {name: graph}."""
 import numpy as np
 
-from ir import Add, Conv, Dense, Graph, Input, Ints, MatMul, Requant, Slice, Transpose
+from ir import Add, Conv, Dense, Graph, Input, Ints, MatMul, Requant, Reshape, Slice, Transpose
 
 RNG = np.random.default_rng(11)
 
@@ -35,6 +35,12 @@ def conv(channels: int, space: tuple, w: np.ndarray, lo: int = 0, hi: int = 255,
     g.add("conv", Conv(w, weights(len(w), bits=12), **attributes), "n1")
     g.add("q", to_bytes(len(w), 18), "conv")
     return g
+
+
+def seen_another_way() -> Graph:
+    """Feature maps that come and go with their channels last, as one long row at the end."""
+    return chain(Ints((6, 5, 16), 0, 255), Transpose((2, 0, 1)), Conv(weights(24, 16, 3, 3), weights(24, bits=12), padding=((1, 1), (1, 1)), pad=9),
+                 to_bytes(24, 18), Transpose((1, 2, 0)), Reshape((30, 24)), Reshape((720,)))
 
 
 def residual() -> Graph:
@@ -82,6 +88,7 @@ PRODUCTS = {
     "conv 1d causal": conv(16, (30,), weights(24, 16, 3), stride=(1,), padding=((4, 0),), dilation=(2,), pad=3),
     "conv depthwise": conv(24, (8, 9), weights(24, 1, 3, 3), groups=24, pad=77, **SAME),
     "conv depthwise, strided, signed": conv(20, (9, 9), weights(20, 1, 5, 3), -128, 127, groups=20, stride=(2, 1), padding=((2, 2), (1, 0))),
+    "conv, channels last": seen_another_way(),
     "residual block": residual(),
     "attention": attention(17, 3, 32),
     "attention of few, odd": attention(5, 2, 20),

@@ -86,6 +86,12 @@ def test_one_tile_for_any_number_of_samples():
                 assert found[0][0] == 1 and found[-1][1] is None and all(a[1] + 1 == b[0] for a, b in zip(found, found[1:]))
 
 
+def test_no_kernel_for_what_is_only_seen_another_way():
+    """Channels last in and out: the convolution reads the caller's memory and writes it."""
+    p = program(PRODUCTS["conv, channels last"], tile=TILES["mma 64 x 64"])
+    assert [s.write.root.where for s in p.steps] == ["y"] and p.workspace == 0
+
+
 @needs_nvcc
 def test_nvcc_takes_every_op(cases):
     assert compiled(cases.source, ("sm_80",))[:4] == b"\x50\xed\x55\xba"  # a fatbin

@@ -55,6 +55,7 @@ class _Lowering:
         self.types = {n.name: n.type for n in g.nodes.values()}
         self.env: dict[str, Value] = {}
         self.interned: dict = {}
+        self.finals = _finals(g)
 
     def done(self) -> Program:
         for i, n in enumerate(self.g.inputs):
@@ -83,9 +84,8 @@ class _Lowering:
     def new(self, n, order=None, where: str = "workspace") -> Value: return stored(where, word(n.type), n.type.shape, order)
 
     def result(self, group: Group, order=None) -> Value:
-        """Memory for the result of a group: the output's is given by the caller in C order."""
-        final = group.end is self.g.output
-        return self.new(group.end, None if final else order, "y" if final else "workspace")
+        """Memory for the result of a group: the caller's for what is the output or is only seen another way there, else new."""
+        return self.finals.get(group.end.name) or self.new(group.end, order)
 
     def constant(self, a: np.ndarray, axis: int | None = None, rank: int = 0) -> Value:
         """The array in the weights, each different one once: as it is, or (rank > 0) as a tensor that varies along one axis."""
@@ -123,7 +123,7 @@ class _Lowering:
                 return self._concat(group, axis, args)
         chain = Chain(group, self.types, self.env, lambda a, axis, rank: self.constant(narrow(a), axis, rank))
         if isinstance(op, POINTWISE):
-            if shifted := _shifted(group, types[0], args[0], self.g):
+            if group.end.name not in self.finals and (shifted := _shifted(group, types[0], args[0])):
                 return shifted
             return self.emit(generic.pointwise(self.name(), chain, self.result(group, _order(args))))
         return self._anchor(group, types, args, chain)
@@ -148,10 +148,25 @@ class _Lowering:
         return out
 
 
-def _shifted(group: Group, t: Ints, x: Value, g: Graph) -> Value | None:
+def _finals(g: Graph) -> dict[str, Value]:
+    """Where the output lies, which is in C order, as the nodes see it that it is a mere view of."""
+    n, users = g.output, g.users()
+    v = stored("y", word(n.type), n.type.shape)
+    found = {n.name: v}
+    while isinstance(n.op, Transpose | Reshape) and users[n.args[0]] == [n.name]:
+        inner = g.nodes[n.args[0]]
+        v = transposed(v, np.argsort(n.op.perm).tolist()) if isinstance(n.op, Transpose) else reshaped(v, inner.type.shape)
+        if v is None:
+            break
+        n = inner
+        found[n.name] = v
+    return found
+
+
+def _shifted(group: Group, t: Ints, x: Value) -> Value | None:
     """A requant that only adds a number to bytes needs no kernel: the value is the same memory, and `zero` is added when it is read."""
     op = group.anchor.op
-    if group.end is group.anchor and isinstance(op, Requant) and group.end is not g.output and x.dtype in ("int8", "uint8"):
+    if group.end is group.anchor and isinstance(op, Requant) and x.dtype in ("int8", "uint8"):
         if op.shift == 0 and len(op.mul) == 1 and op.mul[0] == 1 and op.lo <= t.lo + op.zero and t.hi + op.zero <= op.hi:
             return replace(x, zero=x.zero + op.zero) if abs(op.zero) < 256 else None
     return None
