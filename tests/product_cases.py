@@ -1,7 +1,7 @@
 """Graphs around products of matrices of bytes, for backends with tiles: PRODUCTS = {name: graph}."""
 import numpy as np
 
-from ir import Add, Conv, Dense, Graph, Input, Ints, MatMul, Requant, Reshape, Slice, Transpose
+from ir import Add, Conv, Dense, Graph, Input, Ints, MatMul, MaxPool, Requant, Reshape, Slice, SumPool, Transpose
 
 RNG = np.random.default_rng(11)
 
@@ -92,5 +92,8 @@ PRODUCTS = {
     "residual block": residual(),
     "attention": attention(17, 3, 32),
     "attention of few, odd": attention(5, 2, 20),
+    "sums of rows": chain(Ints((5, 70), -128, 127), SumPool((70,), (70,), ((0, 0),)), to_bytes(5, 14)),
+    "sums of parts of rows, wide": chain(Ints((3, 128), -2**40, 2**40), SumPool((64,), (32,), ((0, 0),))),
+    "largest of rows": chain(Ints((6, 65), -128, 127), MaxPool((65,), (65,), ((0, 0),))),
     "rows of a slice": chain(Ints((6, 96), 0, 255), Slice((1, 32), (6, 80), (2, 1)), Dense(weights(16, 48), weights(16)), to_bytes(16, 14, axis=-1)),
 }

@@ -1,6 +1,7 @@
 """CUDA code without a GPU: nvcc takes it, and run thread by thread on an emulated GPU it computes what ir.run computes."""
 import random
 import shutil
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from strategies import random_graph, samples
 import codegen
 import ir
 from codegen.cuda.compiler import compiled, describe, ptx
+from codegen.cuda.driver import Driver
 from codegen.cuda.gemm import Tile
 from codegen.cuda.model import CudaModel
 from codegen.cuda.program import program
@@ -123,6 +125,24 @@ def folder(tmp_path_factory):
 
 
 @needs_nvcc
+@pytest.mark.slow
+def test_on_a_gpu(cases, tiled):
+    """The same on real hardware, where there is some."""
+    try:
+        archs = (Driver().arch,)
+    except UserError as e:
+        pytest.skip(str(e))
+    for graphs, made in ((CASES | RANDOM, cases), (TILED, tiled)):
+        image = compiled(made.source, archs)
+        for name, g in graphs.items():
+            model, x = CudaModel(image, *made.about[name]), samples(g, 40)
+            for count in (1, 3, 40):
+                few = {k: v[:count] for k, v in x.items()} if isinstance(x, dict) else x[:count]
+                assert (model(few) == ir.run(g, few)).all(), name
+            model.close()
+
+
+@needs_nvcc
 def test_folder(folder, tmp_path):
     assert sorted(p.name for p in folder.iterdir()) == ["kernels.cu", "kernels.fatbin", "manifest.json", "weights.bin"]
     manifest = ir.store.load_json(folder / "manifest.json", "cuda library")
@@ -159,6 +179,13 @@ def test_message_without_nvcc(tmp_path, monkeypatch):
     with says("^no nvcc here, which compiles the kernels; install the CUDA toolkit"):
         codegen.cuda.build(CASES[NAME], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_message_without_tvm(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "codegen.cuda.compiler")
+    monkeypatch.setitem(sys.modules, "tvm", None)
+    with says("^codegen.cuda.build needs the Python package 'tvm', which is not installed; pip install apache-tvm$"):
+        codegen.cuda.build(CASES[NAME], tmp_path)
 
 
 def test_messages_of_graphs(tmp_path):

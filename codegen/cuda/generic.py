@@ -7,10 +7,13 @@ from ir import Conv, Dense, Gather, Ints, MatMul, MaxPool, Node, SumPool, UserEr
 from ir.infer import exact_bound
 
 from ..words import magnitude
-from .kernel import THREADS, Step, T, each, flattened, grid_of, loops, unflattened
+from . import intrinsics
+from .kernel import THREADS, Count, Step, T, each, flattened, grid_of, loops, unflattened, when
 from .matrix import Windows
 from .pointwise import Chain, calc
 from .values import Value
+
+LANES = 32  # threads of a warp
 
 
 def step(name: str, n: Node, types: list[Ints], args: list[Value], consts: list[Value], chain: Chain, out: Value) -> Step:
@@ -28,6 +31,38 @@ def pointwise(name: str, chain: Chain, out: Value) -> Step:
     """Elementwise nodes alone."""
     return Step(name, chain.reads, out, grid_of(out), THREADS, lambda k: each(
         k, out, lambda b, *i: k.store(out, chain.at(k, None, b, *i), b, *i)))
+
+
+def folds_by_warps(op, args: list[Value]) -> bool:
+    """Whether a pool's windows are rows of memory, long enough for the threads of a warp to share."""
+    return (isinstance(op, MaxPool | SumPool) and math.prod(op.kernel) >= LANES and not any(map(any, op.padding))
+            and args[0].strides[-1] == 1 and op.kernel[-1] >= LANES // 2)
+
+
+def warps(name: str, n: Node, types: list[Ints], args: list[Value], chain: Chain, out: Value) -> Step:
+    """A pool with one warp an element: each thread folds every 32nd value, then they fold what they have."""
+    op, (x,), (t,), taps = n.op, args, types, math.prod(n.op.kernel)
+    largest = isinstance(op, MaxPool)
+    dtype = calc(magnitude(t) * (1 if largest else taps))
+
+    def body(k):
+        at, lane = k.block[0] * (THREADS // LANES) + k.thread // LANES, k.thread % LANES
+        order = out.order()
+        with when(at < k.n * out.size):
+            b, flat = at // out.size, unflattened(at % out.size, [out.shape[a] for a in order])
+            index = [flat[order.index(a)] for a in range(len(order))]
+            acc = T.alloc_buffer((1,), dtype, scope="local")
+            T.buffer_store(acc, tirx.const(t.lo if largest else 0, dtype), [0])
+            with loops(-(-taps // LANES)) as (i,):
+                tap = i * LANES + lane
+                with when(tap < taps if taps % LANES else None):
+                    place = _taps(index[1:], unflattened(tap, op.kernel), op.stride, op.padding)
+                    v = k.load(x, b, index[0], *place).astype(dtype)
+                    T.buffer_store(acc, tirx.max(acc[0], v) if largest else acc[0] + v, [0])
+            T.buffer_store(acc, intrinsics.warp("max" if largest else "sum", acc[0], dtype), [0])
+            with when(lane == 0):
+                k.store(out, chain.at(k, acc[0], b, *index), b, *index)
+    return Step(name, [x, *chain.reads], out, (Count(out.size, THREADS // LANES),), THREADS, body)
 
 
 def copy(name: str, v: Value, out: Value) -> Step:

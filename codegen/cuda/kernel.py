@@ -58,7 +58,8 @@ class Kernel:
                     self.thread = stack.enter_context(T.launch_thread("threadIdx.x", step.threads))
                     self.buffers = {}
                     for v in (*step.reads, step.write):
-                        self.view(v, v.dtype)
+                        for dtype in (v.dtype, "uint8", "uint32"):
+                            self.view(v, dtype)
                     step.body(self)
         self.func = ib.get()
 
@@ -80,6 +81,24 @@ class Kernel:
 
     def store(self, v: Value, value, b, *index):
         T.buffer_store(self.view(v, v.dtype), value.astype(v.dtype), [self.place(v, v.flat(b, *index))])
+
+    def store_four(self, v: Value, value, axis: int, b, *index) -> None:
+        """value(j), j < 4, at the index and the three behind it along an axis; bytes in one word where they are neighbours and aligned."""
+        if not in_words(v, axis):
+            with T.unroll(4) as j:
+                self.store(v, value(j), b, *(i + j if a == axis else i for a, i in enumerate(index)))
+            return
+        four = T.alloc_buffer((4,), "uint32", scope="local")
+        with T.unroll(4) as j:
+            T.buffer_store(four, value(j).astype(v.dtype).astype("uint8").astype("uint32"), [j])
+        word = four[0] | four[1] << 8 | four[2] << 16 | four[3] << 24
+        T.buffer_store(self.view(v, "uint32"), word, [self.place(v, v.flat(b, *index) // 4, "uint32")])
+
+
+def in_words(v: Value, axis: int) -> bool:
+    """Whether its bytes along an axis can be stored four at once."""
+    steps = [s for a, (s, n) in enumerate(zip(v.strides, v.shape)) if a != axis and n > 1]
+    return v.dtype in ("int8", "uint8") and v.strides[axis] == 1 and all(s % 4 == 0 for s in (*steps, v.batch, v.offset, v.shape[axis]))
 
 
 @contextmanager

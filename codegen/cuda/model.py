@@ -38,6 +38,13 @@ class CudaModel:
             self.plans[count] = Plan(self, count)
         return self.plans[count]
 
+    def close(self) -> None:
+        """Gives the GPU's memory back."""
+        for plan in self.plans.values():
+            plan.close()
+        self.plans.clear()
+        self.gpu.free(self.weights)
+
     def _group(self, feeds: list[np.ndarray]) -> np.ndarray:
         plan, out = self.plan(len(feeds[0])), self.manifest["output"]
         y = np.empty((len(feeds[0]), *out["shape"]), out["dtype"])

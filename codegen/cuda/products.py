@@ -8,9 +8,9 @@ from ir import Conv, Dense, Ints, MatMul
 from ir.infer import exact_bound
 
 from ..words import magnitude
-from . import generic
+from . import depthwise, generic
 from .gemm import Product
-from .kernel import unflattened
+from .kernel import Step, unflattened
 from .matrix import Packed, Rows, Windows, packed
 from .pointwise import INT32, Chain, narrow
 from .values import Value, stored, transposed
@@ -53,10 +53,7 @@ class Builder:
             return None
         y, bias = out(), self.low.constant(narrow(op.bias))
         space = y.shape[1:]
-        a = Windows(x, tuple(kernel), space, op.stride, op.padding, op.dilation, op.groups, op.pad - x.zero)
-        if not a.vector:
-            last = (*range(1, len(x.shape)), 0)
-            a = replace(a, value=self.low.emit(generic.copy(self.low.name(), replace(x, zero=0), stored("workspace", x.dtype, x.shape, last))))
+        a = self._last(Windows(replace(x, zero=0), tuple(kernel), space, op.stride, op.padding, op.dilation, op.groups, op.pad - x.zero))
         if not a.vector:
             a = self._columns(a)
         weights = np.moveaxis(op.weight.reshape(op.groups, outs, ins, *kernel), 2, -1).reshape(op.groups, outs, -1)
@@ -66,6 +63,15 @@ class Builder:
             k.store(y, self.chain.at(k, value + k.load(bias, b, index[0]).astype("int32"), b, *index), b, *index)
         return Product(a, self._weights(weights), ins * math.prod(kernel), math.prod(space), outs, op.groups, True, finish,
                        [bias, *self.chain.reads], y, (x.zero, 0))
+
+    def depthwise(self, op, types: list[Ints], args: list[Value], out) -> Step | None:
+        """The step of a convolution that is one channel by itself, or None."""
+        if not (isinstance(op, Conv) and depthwise.fits(op) and _narrow(op, types[0], args[0]) and _pads(op, args[0]) and not args[0].zero):
+            return None
+        y = out()
+        x = self._last(Windows(args[0], op.weight.shape[2:], y.shape[1:], op.stride, op.padding, op.dilation, 1, op.pad))
+        w, bias = self.low.constant(narrow(depthwise.weights(op))), self.low.constant(narrow(op.bias))
+        return depthwise.step(self.low.name(), x, w, bias, self.chain, y)
 
     def _matmul(self, types: list[Ints], args: list[Value], out) -> Product:
         *lead, rows, inner = types[0].shape
@@ -85,6 +91,13 @@ class Builder:
         padding = [(0, 0)] * (len(v.shape) - 1) + [(0, -v.shape[-1] % 16)]
         wide = stored("workspace", v.dtype, (*v.shape[:-1], v.shape[-1] + padding[-1][1]))
         return Rows(self.low.emit(generic.pad(self.low.name(), replace(v, zero=0), padding, 0, wide)), stacked)
+
+    def _last(self, w: Windows) -> Windows:
+        """The windows over a copy that lies channel-last, where that lets them be loaded in words."""
+        if w.vector or w.channels % 4:
+            return w
+        order = (*range(1, len(w.value.shape)), 0)
+        return replace(w, value=self.low.emit(generic.copy(self.low.name(), w.value, stored("workspace", w.dtype, w.value.shape, order))))
 
     def _columns(self, w: Windows) -> Rows:
         """Every window as a row of its own."""

@@ -131,13 +131,17 @@ class _Lowering:
     def _anchor(self, group: Group, types, args, chain: Chain) -> Value:
         n, op = group.anchor, group.anchor.op
         order = (*range(1, len(n.type.shape)), 0) if isinstance(op, Conv) else args[0].order() if isinstance(op, MaxPool | SumPool) else None
-        made = Builder(self, chain).product(op, types, args, lambda: self.result(group, order))
-        if made:
+        builder, out = Builder(self, chain), lambda: self.result(group, order)
+        if made := builder.product(op, types, args, out):
             for step in tiles.steps(self.name, made, self.tile):
                 self.emit(step)
             return made.write
+        if made := builder.depthwise(op, types, args, out):
+            return self.emit(made)
+        if generic.folds_by_warps(op, args):
+            return self.emit(generic.warps(self.name(), n, types, args, chain, out()))
         consts = [self.constant(narrow(a)) for a in arrays(op)]
-        return self.emit(generic.step(self.name(), n, types, args, consts, chain, self.result(group, order)))
+        return self.emit(generic.step(self.name(), n, types, args, consts, chain, out()))
 
     def _concat(self, group: Group, axis: int, args) -> Value:
         out, at = self.result(group, args[0].order()), 0

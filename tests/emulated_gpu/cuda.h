@@ -31,15 +31,11 @@ uint32_t (*emulated_exchange(const uint32_t* mine, int count))[16];  // 32 rows:
 static inline void __syncthreads() { emulated_wait(true); }
 static inline void __syncwarp(unsigned = ~0u) { emulated_wait(false); }
 
-static inline int __shfl_xor_sync(unsigned, int v, int mask, int = 32) {
-  uint32_t mine = uint32_t(v);
-  return int(emulated_exchange(&mine, 1)[(threadIdx.x % 32) ^ mask][0]);
-}
-
-static inline long long __shfl_xor_sync(unsigned, long long v, int mask, int = 32) {
+template <typename V>
+static inline V __shfl_xor_sync(unsigned, V v, int mask, int = 32) {
   uint32_t mine[2];
-  memcpy(mine, &v, 8);
-  memcpy(&v, emulated_exchange(mine, 2)[(threadIdx.x % 32) ^ mask], 8);
+  memcpy(mine, &v, sizeof v);
+  memcpy(&v, emulated_exchange(mine, sizeof v / 4)[(threadIdx.x % 32) ^ mask], sizeof v);
   return v;
 }
 
