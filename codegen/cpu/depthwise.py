@@ -15,8 +15,8 @@ from ir import Conv, Ints, Node
 
 from ..words import magnitude
 from .body import INT32, Body, narrow
+from .field import field_of
 from .kernel import Kernel, Tensor
-from .products import field_of
 
 ROWS = (1, 2, 3, 4)  # output rows of a tile
 VECTORS = 16         # results of a tile, in vectors of channels, at most

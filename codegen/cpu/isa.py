@@ -5,20 +5,28 @@ import tvm
 from tvm.script.ir_builder import tirx as T
 from tvm.target import codegen
 
+FOUR = {4: "llvm.aarch64.neon.sdot.v4i32.v16i8", 8: "llvm.x86.avx512.vpdpbusd.256", 16: "llvm.x86.avx512.vpdpbusd.512"}  # four products of bytes
+PAIRS = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}  # lanes: sums of two products of int16
+
 
 @dataclass(frozen=True)
 class Isa:
-    """name; lanes of int32 in a vector; how many vector registers there are; how narrow tensors are stored ("uint8" or "int8")."""
+    """name; lanes of int32 in a vector; how many vector registers there are; how narrow tensors are stored ("uint8" or "int8").
+
+    products: what one instruction adds up: "vnni" (four of bytes or two of words, into an accumulator), "sdot" (four of bytes), "madd"
+    (two of words), "none".
+    """
     name: str
     lanes: int
     registers: int
     byte: str
+    products: str
     needs: tuple[str, ...]  # LLVM's names of the features that the kernels use
 
     @property
     def four(self) -> bool:
         """Whether one instruction adds four products of bytes to each lane."""
-        return self.name in ("avx512vnni", "avxvnni", "vnni256", "dotprod")
+        return self.products in ("vnni", "sdot")
 
     def dot(self, acc, x, w):
         """acc + the four products of each lane: acc int32 x lanes; x int32, four stored bytes for all lanes; w int8 x 4 lanes."""
@@ -28,7 +36,7 @@ class Isa:
         """How many products with weights of up to this magnitude one instruction adds to a lane."""
         if self.four and weight <= 128:
             return 4
-        return 2 if self.name in ("avx2", "sse4") and weight <= 1 << 15 else 1
+        return 2 if self.products == "madd" and weight <= 1 << 15 else 1
 
     def add_products(self, acc, x, w, many: int, lanes: int):
         """acc + the sums of `many` neighbouring products: 4 of stored bytes and int8, 2 of int16, or 1 of int32 and any; lanes as in a register."""
@@ -37,22 +45,21 @@ class Isa:
             return acc + x * w.astype(to)
         if many == 2:
             return acc + intrinsic(PAIRS[lanes], x, w, dtype=to)
-        name = "llvm.aarch64.neon.sdot.v4i32.v16i8" if self.name == "dotprod" else f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
-        return intrinsic(name, acc, T.reinterpret(x, dtype=f"int8x{4 * lanes}"), w, dtype=to)
+        return intrinsic(FOUR[lanes], acc, T.reinterpret(x, dtype=f"int8x{4 * lanes}"), w, dtype=to)
 
 
 def intrinsic(name: str, *args, dtype: str):
     return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(name), *args, dtype=dtype)
 
 
-PAIRS = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}  # lanes: sums of two products of int16
-
-ISAS = (Isa("avx512vnni", 16, 32, "uint8", ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")),
-        Isa("avxvnni", 8, 16, "uint8", ("avx2", "avxvnni")),
-        Isa("avx2", 8, 16, "uint8", ("avx2",)),
-        Isa("sse4", 4, 16, "uint8", ("sse4.1",)),
-        Isa("dotprod", 4, 32, "int8", ("neon", "dotprod")),
-        Isa("generic", 4, 16, "uint8", ()))  # the last one fits any processor
+ISAS = (Isa("avx512vnni", 16, 32, "uint8", "vnni", ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")),
+        Isa("avx512", 16, 32, "uint8", "madd", ("avx512f", "avx512bw", "avx512dq", "avx512vl")),
+        Isa("avxvnni", 8, 16, "uint8", "vnni", ("avx2", "avxvnni")),
+        Isa("avx2", 8, 16, "uint8", "madd", ("avx2",)),
+        Isa("sse4", 4, 16, "uint8", "madd", ("ssse3", "sse4.1")),
+        Isa("sse2", 4, 16, "uint8", "madd", ("sse2",)),
+        Isa("dotprod", 4, 32, "int8", "sdot", ("neon", "dotprod")),
+        Isa("generic", 4, 16, "uint8", "none", ()))  # the last one fits any processor
 
 
 def isa_of(target: tvm.target.Target) -> Isa:

@@ -1,6 +1,5 @@
 """Which kernel computes which group."""
 from ir import Concat, Conv, Dense, Gather, Graph, MatMul, MaxPool, Pad, Recur, SumPool, UserError
-from ir.infer import exact_bound
 
 from .body import Body
 from .depthwise import depthwise, write_depthwise
@@ -10,7 +9,7 @@ from .matmul import write_matmul, write_packed_matmul
 from .movers import write_concat, write_gather, write_pad, write_recur
 from .pointwise import write_body
 from .pools import write_pool
-from .products import write_plain, write_tiles
+from .products import write_products
 
 
 def write(k: Kernel, g: Graph, run: Run) -> None:
@@ -28,9 +27,7 @@ def write(k: Kernel, g: Graph, run: Run) -> None:
         case Conv() if depthwise(a, x, types):
             return write_depthwise(k, a, x, types, body)
         case Dense() | Conv():
-            fast = (k.isa.four and x.place.dtype == k.isa.byte and a.op.weight.shape[1] > 0 and getattr(a.op, "groups", 1) == 1
-                    and -128 <= a.op.weight.min() and a.op.weight.max() <= 127 and exact_bound(a.op, types[a.args[0]]) < 1 << 31)
-            return (write_tiles if fast else write_plain)(k, a, x, types, body)
+            return write_products(k, a, x, types, body)
         case MaxPool() | SumPool():
             return write_pool(k, a, x, types, body)
         case MatMul():
