@@ -5,10 +5,10 @@ import torch
 from quant_nets import images, residual
 from torch import nn
 
-from benchmarks import cpu_graphs, cpu_layers, cpu_nets, cpu_peak, cpu_profile, cpu_turns
+from benchmarks import cpu_builds, cpu_graphs, cpu_layers, cpu_nets, cpu_peak, cpu_profile, cpu_turns
 from benchmarks.cpu_ours import ours, samples
 from benchmarks.cpu_torch import module, static
-from ir import Option, Plan, run
+from ir import Option, Plan, UserError, run
 from ir.example import example
 from quant import calibrate, capture, quantize
 
@@ -121,3 +121,18 @@ def test_a_profile_names_every_step(case):
     steps = cpu_profile.ours(case[2], rounds=2)
     assert len(steps) > 4 and all(us >= 0 for _, us in steps)
     assert any(name.startswith("conv, requant: conv1") for name, _ in steps)
+
+
+def test_a_process_is_measured_alone(case, tmp_path):
+    """Memory is that of the program, not of this process; the program's answer is the graph's."""
+    net, x, g = case
+    launch = cpu_builds.launcher(tmp_path)
+    q = samples(g, 1)
+    np.save(tmp_path / "x.npy", q.astype(np.uint8))
+    found = cpu_builds.ways("net", g, tmp_path, tmp_path / "x.npy", tmp_path / "y.npy")
+    for name in ("ours, program", "ours, library from Python"):
+        ms, mb = cpu_builds.once(launch, found[name][0])
+        assert 0 < ms < 60_000 and mb < (10 if "program" in name else 200) and 0 < found[name][1] < 10e6
+        assert (np.load(tmp_path / "y.npy") == run(g, q)).all()
+    with pytest.raises(UserError, match="fails: .*nowhere"):
+        cpu_builds.once(launch, [*found["ours, program"][0][:1], str(tmp_path / "nowhere.npy"), "y.npy"])
