@@ -13,7 +13,7 @@ from ir import UserError
 
 CPUS = {"avx512vbmi": "znver4", "avx512vnni": "cascadelake", "avx512bw": "skylake-avx512", "avx2": "x86-64-v3", "ssse3": "x86-64-v2",
         "generic": "x86-64"}
-SHAPES = ((5, 7, 1), (37, 131, 1), (16, 160, 1), (20, 3, 2), (37, 83, 10))  # rows, k, m
+SHAPES = ((5, 7, 1), (197, 131, 1), (20, 3, 2), (101, 83, 10))  # rows, k, m
 
 
 def weights_of(f, rows: int, k: int, r) -> np.ndarray: return r.integers(f.lo, f.hi + 1, (rows, k))
@@ -55,13 +55,12 @@ def test_round_trip(f, rows, k):
 def test_layout():
     """Where a weight lies, as the package's text says."""
     for f in FORMATS.values():
-        w = np.zeros((20, 50), np.int64)
-        w[18, 45] = f.hi
+        w = np.zeros((2 * f.rows, 50), np.int64)
+        w[f.rows + 16 + 5, 45] = f.hi  # of the second panel: row 5 of field 1
         data, zero = lowbit.pack(w, f.name)[0], lowbit.pack(0 * w, f.name)[0]
-        line, column = divmod(45, 4 * f.fields)
-        at = f.lines(50) * 64 + line * 64 + (18 - 16) * 4 + column % 4  # of the second panel
+        at = (13 + 45 // 4) * 64 + 5 * 4 + 45 % 4
         assert np.flatnonzero(data != zero).tolist() == [at]
-        assert data[at] - zero[at] == f.hi * f.radix ** (column // 4)
+        assert data[at] - zero[at] == f.hi * f.radix
 
 
 def test_base3_zero_is_121():
@@ -76,7 +75,7 @@ def test_exact(isa, f):
     r = np.random.default_rng(len(isa) + f.fields)
     for rows, k, m in SHAPES:
         w, x = weights_of(f, rows, k, r), r.integers(0, 256, (m, k), dtype=np.uint8)
-        np.testing.assert_array_equal(product(isa, CPUS[isa], f, w, x, threads=1 + rows % 2), x.astype(np.int64) @ w.T, f"{rows} {k} {m}")
+        np.testing.assert_array_equal(product(isa, CPUS[isa], f, w, x, 1 + rows % 2), x.astype(np.int64) @ w.T, f"{rows} {k} {m}")
 
 
 @pytest.mark.parametrize("isa", CPUS)
@@ -92,15 +91,18 @@ def test_largest_sums(isa, f, m):
 
 
 def test_every_legal_byte_is_decoded():
-    """Each of the 243 bytes of base3 once, on each instruction set."""
+    """Each of the 243 bytes of base3 in each place of a lane, on each instruction set."""
     digits = np.arange(243)[:, None] // 3 ** np.arange(5) % 3 - 1
+    w = np.zeros((80 * 16, 4), int)
+    for byte in range(256):
+        w[byte // 16 * 80 + byte % 16 + 16 * np.arange(5)] = digits[byte % 243][:, None]
+    assert set(lowbit.pack(w, "base3")[0]) == set(range(243))
     for isa, cpu in CPUS.items():
-        if runs_here(cpu):
+        for q in range(4 * runs_here(cpu)):
             for m in (1, 3):
-                for j in range(5):  # byte b in row b: its field j alone meets an activation that is not 0
-                    w, x = np.zeros((243, 20), int), np.zeros((m, 20), np.uint8)
-                    w[:, ::4], x[:, 4 * j] = digits, 200
-                    np.testing.assert_array_equal(product(isa, cpu, FORMATS["base3"], w, x), np.repeat(200 * digits[:, j][None], m, 0))
+                x = np.zeros((m, 4), np.uint8)
+                x[:, q] = 255
+                np.testing.assert_array_equal(product(isa, cpu, FORMATS["base3"], w, x), x.astype(np.int64) @ w.T)
 
 
 def test_narrow_vnni():
@@ -135,11 +137,13 @@ def test_arm():
 
 
 def test_choose():
-    wide, narrow = np.resize([-8, 7], (8, 8)), np.resize([-2, 1], (8, 8))
-    ternary, large = np.resize([-1, 0, 1], (8, 8)), np.resize([-1, 0, 1], (2560, 2560))
+    wide, narrow, ternary = (np.resize(v, (64, 8)) for v in ([-8, 7], [-2, 1], [-1, 0, 1]))
+    large = np.resize([-1, 0, 1], (2560, 2560))
     for name in ("avx512vbmi", "avx2"):
         assert [lowbit.choose(w, ISAS[name]) for w in (wide, narrow, ternary, 2 * wide)] == ["int4", "int2", "int2", None]
-    assert lowbit.choose(large, ISAS["avx512vbmi"]) == "base3" == lowbit.choose(ternary, ISAS["avx512vbmi"], streamed=True)
+    assert lowbit.choose(ternary[:16], ISAS["avx2"]) is None  # fewer rows than 8 bits pack as well
+    assert lowbit.choose(ternary[:40], ISAS["avx2"]) == "int2"
+    assert lowbit.choose(large, ISAS["avx512vbmi"]) == "base3" == lowbit.choose(np.resize(ternary, (80, 8)), ISAS["avx512vbmi"], streamed=True)
     assert {lowbit.choose(large, ISAS["avx2"]), lowbit.choose(large, ISAS["avx512vbmi"], m=16),
             lowbit.choose(large, ISAS["avx512vbmi"], streamed=False)} == {"int2"}
 
@@ -157,10 +161,10 @@ REFUSED = (
     (lambda: lowbit.pack(np.zeros((2, 2), int), "int3"), "no packed weight format 'int3'; known: int4, int2, base3"),
     (lambda: lowbit.unpack(damaged(5, 243), "base3", 3, 21), "byte 5 of base3 weights is 243, the largest legal one is 242; they are damaged"),
     (lambda: lowbit.unpack(damaged(5, 255), "base3", 3, 21), "byte 5 of base3 weights is 255, the largest legal one is 242; they are damaged"),
-    (lambda: lowbit.unpack(damaged(66, 120), "base3", 3, 21),
+    (lambda: lowbit.unpack(damaged(15, 120), "base3", 3, 21),
      "the padding of base3 weights (3, 21) is not zero; they are damaged or of another shape"),
     (lambda: lowbit.unpack(damaged(0, 0)[1:], "base3", 3, 21),
-     "base3 weights (3, 21) take 128 bytes, given uint8 (127,); they are damaged or of another shape"),
+     "base3 weights (3, 21) take 384 bytes, given uint8 (383,); they are damaged or of another shape"),
     (lambda: Geometry(FORMATS["int4"], 4, MAX_K + 1),
      "packed weights (4, 65537) by 1 rows of activations: the kernels take 1..65536 weights a row; keep this layer at 8 bits"))
 

@@ -11,85 +11,132 @@ from .vectors import as_signed, constant, intrinsic, splat
 
 
 @dataclass(frozen=True)
-class Field:
-    """How a field is decoded: to the signed bytes scale * (weight + offset), at most `magnitude` from 0."""
-    scale: int = 1
-    offset: int = 0
-    magnitude: int = 1
+class Mix:
+    """What a vector of signed bytes is, in every lane: sum over j of by[j] * weight of field j, plus `more`; at most `magnitude` from 0."""
+    by: tuple[int, ...]
+    more: int = 0
+    magnitude: int = 128
 
 
 class Decoder:
-    """decoder(bytes) -> for each of `fields` a vector of signed bytes.
+    """decoder(bytes) -> a vector of signed bytes for each of `mixes`, from whose sums kernels.py finds those of the weights.
 
-    `exact` gives the weights themselves.  Else, where sums can take that (isa.scales), weights stay at the place they have in the
-    byte, and digits stay unsigned: fewer instructions, and a correction that costs nothing per weight (kernels.py).
+    The rows of a byte meet the same activations, so a vector may mix them: the byte itself is one, and sums are taken apart at the end
+    of a row.  The last weight that a mix has is in no mix before it.  `centred`: every mix is a multiple of one weight and nothing more,
+    so that sums of the activations are not needed.  Where sums begin in int16 (not isa.wide) mixes are single digits or weights.
     """
 
-    def __init__(self, isa: Isa, f: Format, exact: bool):
-        self.isa, self.format, self.exact, self.scaled = isa, f, exact, isa.scales and not exact
-        self.ternary = f.name == "base3"
-        self.searched = {"permute": 1, "shuffle": 3, "": 4}[isa.lookup]  # digits of base 3 that are found by comparing
-        self.tables = self._tables() if self.ternary else []
-        self.fields = [self._field(j) for j in range(f.fields)]
+    def __init__(self, isa: Isa, f: Format, centred: bool):
+        self.isa, self.format, self.centred = isa, f, centred
+        self.lookup = "shuffle" if centred and isa.lookup == "permute" else isa.lookup  # for many tables the small ones are faster
+        if f.name != "base3":
+            self._decode, self.mixes = self._digits, self._digit_mixes()
+        elif isa.wide and not centred:
+            self._decode, self.mixes = self._remainders, self._remainder_mixes()
+        else:
+            self._decode, self.mixes = self._trits, self._trit_mixes()
+        self.tables = self._tables() if f.name == "base3" else []
 
     def __call__(self, v) -> list:
-        return self._digits(v) if self.ternary else [T.bind(as_signed(self._bits(v, j), self.isa.width)) for j in range(self.format.fields)]
-
-    def _field(self, j: int) -> Field:
-        f = self.format
-        if self.ternary:
-            return Field(3 ** j, 0, 3 ** j) if self.scaled and j >= f.fields - self.searched else Field()
-        if self.scaled:
-            return Field(f.radix ** j, 0 if j == f.fields - 1 else f.zero, 128)
-        return Field(1, 0, f.zero) if self.exact else Field(1, f.zero, f.radix - 1)
+        return [T.bind(as_signed(part, self.isa.width)) for part in self._decode(v)]
 
     def _splat(self, value: int): return splat(value, "uint8", self.isa.width)
 
-    def _bits(self, v, j: int):
-        """Field j of bytes whose radix is a power of two."""
-        f, top = self.format, j == self.format.fields - 1
-        if self.scaled:
-            v = v & self._splat((f.radix - 1) * f.radix ** j)
-            return v ^ self._splat(128) if top else v  # the highest bit, flipped, is the sign of digit - radix / 2: of the weight
-        v = v >> self._splat((f.radix ** j).bit_length() - 1) if j else v
-        v = v if top else v & self._splat(f.radix - 1)
-        return v - self._splat(f.zero) if self.exact else v
+    def _mix(self, by, digits: int = 0, **more) -> Mix:
+        """A Mix of fields, where the first `digits` of them come as digits, not as weights."""
+        by = tuple(by) + (0,) * (self.format.fields - len(by))
+        return Mix(by, self.format.zero * sum(by[:digits]) + more.pop("less", 0), **more)
+
+    # Formats whose radix is a power of two.
+
+    def _digit_mixes(self) -> list[Mix]:
+        f, wide = self.format, self.isa.wide
+        scales = [f.radix ** j if wide else 1 for j in range(f.fields)]
+        if self.centred:
+            return [self._mix((0,) * j + (s,), magnitude=f.zero * s) for j, s in enumerate(scales)]
+        low = [self._mix((0,) * j + (s,), j + 1, magnitude=(f.radix - 1) * s) for j, s in enumerate(scales)]
+        return [*low[:-1], self._mix(scales, f.fields, less=-128)] if wide else low
 
     def _digits(self, v) -> list:
-        """Digits of numbers to the base 3: the highest by comparing, the rest by looking them up."""
-        high = []
-        for n in range(self.format.fields - 1, self.format.fields - 1 - self.searched, -1):
-            v, digit = self._highest(v, 3 ** n)
-            high.append(T.bind(digit))
-        low = [self._look_up(t, v) for t in self.tables] or [as_signed(v - self._splat(1), self.isa.width)]
-        return [T.bind(digit) for digit in low] + high[::-1]
+        f, top = self.format, self.format.fields - 1
+        if not self.isa.wide:
+            found = [v >> self._splat((f.radix ** j).bit_length() - 1) if j else v for j in range(f.fields)]
+            found = [d & self._splat(f.radix - 1) if j < top else d for j, d in enumerate(found)]
+            return [d - self._splat(f.zero) for d in found] if self.centred else found
+        found = [v & self._splat((f.radix - 1) * f.radix ** j) for j in range(f.fields)]
+        if not self.centred:
+            return [*found[:-1], v ^ self._splat(128)]
+        return [d - self._splat(f.zero * f.radix ** j) for j, d in enumerate(found)]
 
-    def _highest(self, v, power: int):
-        """(v % power, power * (v // power - 1), or the sign of that) of bytes below 3 * power <= 243.
+    # Base 3, mixed: v modulo 3, 9, ...
+
+    def _remainder_mixes(self) -> list[Mix]:
+        powers = [3 ** j for j in range(self.format.fields)]
+        mixes = [self._mix(powers[:n], n) for n in range(1, self.format.fields)]
+        if self.lookup == "permute":  # of the table: digit 0 in bits 0 and 1, digit 1 in bits 2 and 3, weight 2 above
+            mixes[:3] = self._mix((1,), 1), self._mix((0, 4), 2), self._mix((1, 4, 16), 2)
+        return [*mixes, self._mix(powers, self.format.fields, less=-128)]
+
+    def _remainders(self, v) -> list:
+        found = [v ^ self._splat(128)]
+        for n in range(self.format.fields - 1, {"permute": 3, "shuffle": 1, "": 0}[self.lookup], -1):
+            v, _ = self._modulo(v, 3 ** n)
+            found.append(v)
+        if self.lookup == "permute":
+            d = T.bind(T.reinterpret(f"uint8x{self.isa.width}", self._look_up(self.tables[0], v)))
+            found += [d, d & self._splat(12), d & self._splat(3)]
+        elif self.lookup == "shuffle":
+            found.append(self._look_up(self.tables[0], v))
+        return found[::-1]
+
+    # Base 3, weight by weight.
+
+    def _trit_mixes(self) -> list[Mix]:
+        compared = range(self._looked_up(), self.format.fields)
+        return [self._mix((0,) * j + (3 ** j if self.isa.wide and j in compared else 1,), magnitude=3 ** j if self.isa.wide else 1)
+                for j in range(self.format.fields)]
+
+    def _looked_up(self) -> int: return 2 if self.lookup else 1
+
+    def _trits(self, v) -> list:
+        high = []
+        for n in range(self.format.fields - 1, self._looked_up() - 1, -1):
+            v, weight = self._modulo(v, 3 ** n)
+            if not self.isa.wide:
+                one = splat(1, "int8", self.isa.width)
+                weight = tirx.max(tirx.min(as_signed(weight, self.isa.width), one), splat(-1, "int8", self.isa.width))
+            high.append(T.bind(weight))
+        low = [self._look_up(t, v) for t in self.tables] or [v - self._splat(1)]
+        return low + high[::-1]
+
+    def _modulo(self, v, power: int):
+        """(v % power, power * (v // power - 1)) of bytes below 3 * power <= 243.
 
         Of v, v - power and v - 2 * power modulo 256 the least is the remainder: the others have not wrapped and are larger, or have
         and are at least 256 - 2 * power + (v % power), which 2 * power <= 162 keeps above v % power.
         """
         less = T.bind(v - self._splat(power))
         rest = T.bind(tirx.min(tirx.min(v, less), v - self._splat(2 * power)))
-        digit = as_signed(less - rest, self.isa.width)
-        if self.scaled:
-            return rest, digit
-        return rest, tirx.max(tirx.min(digit, splat(1, "int8", self.isa.width)), splat(-1, "int8", self.isa.width))
+        return rest, less - rest
 
     def _tables(self) -> list:
-        """For each digit that is looked up, the weight by remainder: 128 entries in two vectors, or 16 in every 16 bytes."""
-        if not self.isa.lookup:
+        """What is looked up by remainder: 128 entries in two vectors, or 16 in every 16 bytes."""
+        rest = np.arange(128 if self.lookup == "permute" else 16)
+        digits = [rest // 3 ** n % 3 for n in range(4)]
+        if not self.lookup:
             return []
-        rest = np.arange(128 if self.isa.lookup == "permute" else 16)
-        weights = [(rest // 3 ** n % 3 - 1).astype(np.int8).view(np.uint8) for n in range(self.format.fields - self.searched)]
-        if self.isa.lookup == "permute":
-            return [(constant(w[:64]), constant(w[64:])) for w in weights]
-        return [constant(np.tile(w, self.isa.width // len(w))) for w in weights]
+        if self._decode == self._trits:
+            tables = [d - 1 for d in digits[:self._looked_up()]]
+        else:
+            tables = [digits[0] + 4 * digits[1] + 16 * (digits[2] - 1) if self.lookup == "permute" else digits[0]]
+        tables = [t.astype(np.int8).view(np.uint8) for t in tables]
+        if self.lookup == "permute":
+            return [(constant(t[:64]), constant(t[64:])) for t in tables]
+        return [constant(np.tile(t, self.isa.width // len(t))) for t in tables]
 
     def _look_up(self, table, v):
         index, out = as_signed(v, self.isa.width), f"int8x{self.isa.width}"
-        if self.isa.lookup == "permute":
+        if self.lookup == "permute":
             return intrinsic("llvm.x86.avx512.vpermi2var.qi.512", out, table[0], index, table[1])
         name = {16: "ssse3.pshuf.b.128", 32: "avx2.pshuf.b", 64: "avx512.pshuf.b.512"}[self.isa.width]
         return intrinsic(f"llvm.x86.{name}", out, table, index)

@@ -5,15 +5,15 @@ import numpy as np
 
 from ir import UserError
 
-ROWS = 16    # rows of a panel: the int32 lanes of 64 bytes
-QUAD = 4     # weights of a row that stand side by side: what one lane of a dot product instruction takes
-LINE = ROWS * QUAD  # bytes
-STREAMED = 1 << 20  # bytes of a matrix that is not expected to stay in the caches between two uses
+LANES = 16   # rows that lie side by side: the int32 lanes of 64 bytes
+QUAD = 4     # neighbouring weights of a row: what one lane of a dot product instruction takes
+LINE = LANES * QUAD   # bytes
+STREAMED = 1 << 20    # bytes of a matrix that is not expected to stay in the caches between two uses
 
 
 @dataclass(frozen=True)
 class Format:
-    """Integers lo..hi of which `fields` share a byte: the digits weight - lo of a number to the base `radix`, lowest field first."""
+    """Integers lo..hi, `fields` to a byte: the digits weight - lo of a number to the base `radix`, each of another row."""
     name: str
     fields: int
     radix: int
@@ -26,21 +26,21 @@ class Format:
         return -self.lo
 
     @property
-    def depth(self) -> int:
-        """Weights of one row in a line."""
-        return QUAD * self.fields
-
-    @property
-    def bits(self) -> float: return 8 / self.fields
-
-    def lines(self, k: int) -> int: return -(-k // self.depth)
+    def rows(self) -> int:
+        """Rows of a panel."""
+        return LANES * self.fields
 
     def bytes(self, rows: int, k: int) -> int:
         """Of a packed matrix (rows, k)."""
-        return -(-rows // ROWS) * self.lines(k) * LINE
+        return -(-rows // self.rows) * lines(k) * LINE
 
 
 FORMATS = {f.name: f for f in (Format("int4", 2, 16, -8, 7), Format("int2", 4, 4, -2, 1), Format("base3", 5, 3, -1, 1))}
+
+
+def lines(k: int) -> int:
+    """Lines of a panel whose rows have k weights."""
+    return -(-k // QUAD)
 
 
 def format_named(name: str) -> Format:
@@ -50,18 +50,20 @@ def format_named(name: str) -> Format:
 
 
 def choose(weights: np.ndarray, isa, m: int = 1, streamed: bool | None = None) -> str | None:
-    """The format in which integers (rows, k) are multiplied fastest by m rows of activations; None: no packed format holds them.
+    """The format in which integers (rows, k) are multiplied fastest by m rows of activations; None: keep 8 bits.
 
     base3 pays where weights come from memory and its digits are looked up in one step, for a vector of activations; else it is int2 that
-    is faster.  `streamed` says whether they do; by default matrices above STREAMED bytes.
+    is faster.  `streamed` says whether they do; by default matrices above STREAMED bytes.  None also where so few rows fill a panel
+    badly, that 8 bits take no more.
     """
     w = _matrix(weights)
-    lo, hi = int(w.min()), int(w.max())
+    lo, hi, (rows, k) = int(w.min()), int(w.max()), w.shape
     if streamed is None:
-        streamed = FORMATS["int2"].bytes(*w.shape) > STREAMED
-    if -1 <= lo and hi <= 1 and streamed and m == 1 and isa.lookup == "permute":
-        return "base3"
-    return next((n for n in ("int2", "int4") if FORMATS[n].lo <= lo and hi <= FORMATS[n].hi), None)
+        streamed = FORMATS["int2"].bytes(rows, k) > STREAMED
+    quick = [n for n in FORMATS if n != "base3" or streamed and m == 1 and isa.lookup == "permute"]
+    holding = [n for n in quick if FORMATS[n].lo <= lo and hi <= FORMATS[n].hi]
+    best = min(holding, key=lambda n: FORMATS[n].bytes(rows, k), default=None)
+    return best if best and FORMATS[best].bytes(rows, k) < -(-rows // LANES) * lines(k) * LINE else None
 
 
 def pack(weights: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -70,13 +72,13 @@ def pack(weights: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     UserError: not a matrix of integers, a weight outside of the format's interval.
     """
     f, w = format_named(name), _matrix(weights)
-    if w.size and not f.lo <= w.min() <= w.max() <= f.hi:
+    if not f.lo <= w.min() <= w.max() <= f.hi:
         raise UserError(f"{name} holds {f.lo}..{f.hi}, given weights in {w.min()}..{w.max()}; take a wider format")
     rows, k = w.shape
-    panels, lines = -(-rows // ROWS), f.lines(k)
-    digits = np.full((panels * ROWS, lines * f.depth), f.zero, np.uint8)  # what is padded is weight 0
+    panels, n = -(-rows // f.rows), lines(k)
+    digits = np.full((panels * f.rows, n * QUAD), f.zero, np.uint8)  # what is padded is weight 0
     digits[:rows, :k] = w + f.zero
-    split = digits.reshape(panels, ROWS, lines, f.fields, QUAD).transpose(3, 0, 2, 1, 4)  # (field, panel, line, row, quad)
+    split = digits.reshape(panels, f.fields, LANES, n, QUAD).transpose(1, 0, 3, 2, 4)  # (field, panel, line, lane, quad)
     packed = sum(d * np.uint8(f.radix ** j) for j, d in enumerate(split))
     return np.ascontiguousarray(packed, np.uint8).reshape(-1), w.sum(1, dtype=np.int64)
 
@@ -93,12 +95,12 @@ def unpack(packed: np.ndarray, name: str, rows: int, k: int) -> np.ndarray:
     if data.size and data.max() >= f.radix ** f.fields:
         at = int(np.argmax(data >= f.radix ** f.fields))
         raise UserError(f"byte {at} of {name} weights is {data[at]}, the largest legal one is {f.radix ** f.fields - 1}; they are damaged")
-    lines = data.reshape(-1, f.lines(k), ROWS, QUAD)
-    digits = np.stack([lines // f.radix ** j % f.radix for j in range(f.fields)])  # (field, panel, line, row, quad)
-    w = digits.transpose(1, 3, 2, 0, 4).reshape(len(lines) * ROWS, -1).astype(np.int8) - f.zero
+    panels = data.reshape(-1, lines(k), LANES, QUAD)
+    digits = np.stack([panels // f.radix ** j % f.radix for j in range(f.fields)])  # (field, panel, line, lane, quad)
+    w = digits.transpose(1, 0, 3, 2, 4).reshape(len(panels) * f.rows, -1).astype(np.int8) - np.int8(f.zero)
     if w[rows:].any() or w[:, k:].any():
         raise UserError(f"the padding of {name} weights ({rows}, {k}) is not zero; they are damaged or of another shape")
-    return w[:rows, :k].astype(np.int8)
+    return w[:rows, :k]
 
 
 def _matrix(weights) -> np.ndarray:

@@ -1,16 +1,16 @@
-"""The shape of a product of activations and packed weights, and the pieces that its work falls into."""
+"""The shape of a product of activations and packed weights."""
 from dataclasses import dataclass
 
 from ir import UserError
 
-from .formats import LINE, QUAD, ROWS, Format
+from .formats import LANES, LINE, Format, lines
 
-MAX_K = 1 << 16  # up to here no sum of a kernel leaves int32: 128 * 255 * (MAX_K / 2) < 2**31
+MAX_K = 1 << 16  # 128 * 255 * MAX_K < 2**31: no sum that a kernel shifts leaves int32
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """(m, k) activation bytes by packed weights (rows, k)."""
+    """(m, k) activation bytes by packed weights (rows, k).  UserError: a k whose sums an int32 may not hold."""
     format: Format
     rows: int
     k: int
@@ -22,15 +22,10 @@ class Geometry:
                             "row; keep this layer at 8 bits")
 
     @property
-    def panels(self) -> int: return -(-self.rows // ROWS)
+    def panels(self) -> int: return -(-self.rows // self.format.rows)
 
     @property
-    def lines(self) -> int: return self.format.lines(self.k)
-
-    @property
-    def whole_lines(self) -> int:
-        """Lines of a panel that have no padding."""
-        return self.k // self.format.depth
+    def lines(self) -> int: return lines(self.k)
 
     @property
     def panel_bytes(self) -> int: return self.lines * LINE
@@ -38,7 +33,7 @@ class Geometry:
     @property
     def bytes(self) -> int: return self.panels * self.panel_bytes
 
-    def valid(self, line: int) -> list[int]:
-        """For each field of a line that has weights at all, how many of the QUAD are no padding."""
-        left = self.k - line * self.format.depth
-        return [min(QUAD, left - QUAD * j) for j in range(self.format.fields) if left > QUAD * j]
+    def lanes(self, panel: int) -> list[int]:
+        """For each field of a panel that has rows at all, how many of the LANES are no padding."""
+        left = self.rows - panel * self.format.rows
+        return [min(LANES, left - LANES * j) for j in range(self.format.fields) if left > LANES * j]

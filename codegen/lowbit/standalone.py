@@ -32,7 +32,7 @@ def kernel(isa: Isa, g: Geometry, name: str):
 
 def module(isa: Isa, g: Geometry) -> tvm.IRModule:
     """main(x, w, y, threads): the whole product, its tasks split evenly over threads."""
-    inner, count = GlobalVar("product"), tasks(isa, g)
+    inner, count = GlobalVar("product"), tasks(g)
     with IRBuilder() as ib:
         with T.prim_func(s_tir=True):
             T.func_name("main")
