@@ -78,8 +78,7 @@ class Depthwise:
     def __init__(self, k: Kernel, n: Node, x: Tensor, plane: Plane, weight: np.ndarray, bias: np.ndarray, origin, index, body: Body):
         self.k, self.name, self.x, self.plane, self.weight, self.origin, self.index, self.body = k, n.name, x, plane, weight, origin, index, body
         self.out, self.each = len(weight), len(weight) // n.op.groups
-        narrow_x = x.place.dtype == k.isa.byte
-        self.together = k.isa.together(int(abs(weight).max() + (weight.max() > 0))) if narrow_x else 1
+        self.together = k.isa.together(weight.min(), weight.max()) if x.place.dtype == k.isa.byte else 1
         self.bias = k.constant(np.pad(((bias + (1 << 31)) % (1 << 32) - (1 << 31)).astype(np.int32), (0, SPARE)))
         self.rows, self.columns = self.tile()
         self.chunks = plane.chunks(self.rows, self.together)
@@ -93,11 +92,11 @@ class Depthwise:
         def cost(tile):
             r, c = tile
             chunks = self.plane.chunks(r, self.together)
-            dots = sum(any(y is not None for y in self.plane.taps(o, chunk)) for o in range(r) for chunk in chunks) * kc * c
+            weights = sum(any(y is not None for y in self.plane.taps(o, chunk)) for o in range(r) for chunk in chunks) * kc
             built = len(chunks) * self.together * ((c - 1) * min(sc, kc) + kc)
-            each = dots * (1 if self.together == 4 else 2) + built + EPILOGUE * r * c
-            spilt = max(0, r * -(-kc // sc) - self.k.isa.registers // 2) * 4 * c
-            return -(-rows // r) * -(-columns // c) * (each + spilt + 10)
+            spilt = max(0, weights + r * -(-kc // sc) + 6 - self.k.isa.registers)  # vectors that find no register
+            each = c * (weights * (1 if self.together == 4 else 2) + (3 * spilt if self.together == 4 else 0) + EPILOGUE * r) + built
+            return -(-rows // r) * -(-columns // c) * (each + 10)
         fits = [(r, c) for r in ROWS if r <= rows for c in range(1, columns + 1) if r * c <= VECTORS]
         return min(fits, key=cost)
 

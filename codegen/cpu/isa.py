@@ -32,11 +32,11 @@ class Isa:
         """acc + the four products of each lane: acc int32 x lanes; x int32, four stored bytes for all lanes; w int8 x 4 lanes."""
         return self.add_products(acc, T.reinterpret(T.broadcast(x, self.lanes), dtype=f"int8x{4 * self.lanes}"), w, 4, self.lanes)
 
-    def together(self, weight: int) -> int:
-        """How many products with weights of up to this magnitude one instruction adds to a lane."""
-        if self.four and weight <= 128:
+    def together(self, lowest: int, highest: int) -> int:
+        """How many products of stored bytes with weights in [lowest, highest] one instruction adds to a lane."""
+        if self.four and -128 <= lowest and highest <= 127:
             return 4
-        return 2 if self.products == "madd" and weight <= 1 << 15 else 1
+        return 2 if self.products == "madd" and -(1 << 15) <= lowest and highest < 1 << 15 else 1
 
     def add_products(self, acc, x, w, many: int, lanes: int):
         """acc + the sums of `many` neighbouring products: 4 of stored bytes and int8, 2 of int16, or 1 of int32 and any; lanes as in a register."""
