@@ -87,3 +87,25 @@ def test_depthwise_of_any_shape():
 def test_tasks_of_threads():
     """Tiles that begin earlier so as to end with the plane are computed by one thread."""
     agrees(depthwise((40, 7, 9), 0, 255, (3, 3), **plane()), "llvm", 1, threads=3)
+
+
+def steps_of(op: Requant, t: Ints) -> np.ndarray:
+    """Accumulators of each row just below, at and above where the result takes a step, the saturated ends among them."""
+    rows = []
+    for mul in map(int, op.mul):
+        levels = [*range(op.lo - 1, min(op.hi, op.lo + 500) + 2), op.hi, op.hi + 1]
+        at = [-((((op.zero - y) << op.shift) + (1 << op.shift >> 1)) // mul) for y in levels]
+        rows.append(np.resize([a + d for a in (*at, t.lo, t.hi) for d in (-1, 0, 1)], t.shape[1]))
+    return np.clip(rows, t.lo, t.hi)[None]
+
+
+@pytest.mark.parametrize("shift, muls", [(24, (40000, 65535, 131071)), (25, (17759,)), (26, (23165, 99999, 70001)), (29, (3, 131071, 8)),
+                                         (31, (1 << 16, 12, 40)),
+                                         (33, (70001,)), (40, (1 << 23, (1 << 24) - 1, 5)), (3, (8, 24, 4)), (25, (19348, 2, 64))])
+def test_requant_by_large_shifts(shift, muls):
+    """Results of 8 bits behind shifts for which 32 bits do not hold the product: exact at every step."""
+    for lo, hi, zero in ((0, 255, 0), (-128, 127, 7), (-8, 7, -1), (10, 2000, 5)):
+        op, t, g = Requant(muls, shift, zero, lo, hi), Ints((len(muls), 1600), -(1 << 24) + 3, (1 << 26) - 1), Graph()
+        g.add("q", op, g.add("x", Input(t)))
+        x = np.concatenate([steps_of(op, t), samples(g, 3)])
+        np.testing.assert_array_equal(backend.build(g)(x), run(g, x))

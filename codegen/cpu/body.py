@@ -1,5 +1,5 @@
 """Elementwise nodes as expressions of one element, and the requant in the narrowest words that are exact."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tvm
@@ -23,7 +23,8 @@ class Body:
     """What happens to the elements of an anchor (or of stored values alone) on their way to the sink."""
 
     def __init__(self, k: Kernel, nodes: tuple[Node, ...], tensors: dict[str, Tensor], types: dict[str, Ints], sink: str):
-        self.k, self.nodes, self.tensors, self.types, self.sink = k, nodes, tensors, types, sink
+        self.k, self.tensors, self.types, self.sink = k, tensors, types, sink
+        self.nodes = tuple(replace(n, op=simplest(n.op)) if isinstance(n.op, Requant) else n for n in nodes)
         self.constants: dict[tuple, tirx.Buffer] = {}
         self.lifted: str | None = None
 
@@ -110,8 +111,14 @@ class Body:
             x = tirx.max(x, 0) if (lowest > t.lo).any() else x
             x = tirx.min(x, self.each(span, channel, "int32")) if (narrowed.highest < t.hi).any() else x
         start = narrowed.lowest * op.mul + ((op.zero - narrowed.bottom) << op.shift) + ops.half(op.shift)
-        y = bits(x, "uint32") * self.each(op.mul, channel, "uint32") + self.each(start, channel, "uint32")
-        y = bits(y >> tirx.const(op.shift, "uint32"), "int32")
+        y, mul = bits(x, "uint32"), self.each(op.mul, channel, "uint32")
+        if cut := narrowed.cut:  # floor((high * 2**cut + low) / 2**shift) = floor((high + floor(low / 2**cut)) / 2**(shift - cut))
+            bit, mask = tirx.const(cut, "uint32"), (1 << cut) - 1
+            low = (y & tirx.const(mask, "uint32")) * mul + self.each(start & mask, channel, "uint32")
+            y = (y >> bit) * mul + self.each(start >> cut, channel, "uint32") + (low >> bit)
+        else:
+            y = y * mul + self.each(start, channel, "uint32")
+        y = bits(y >> tirx.const(op.shift - cut, "uint32"), "int32")
         return y + narrowed.bottom if narrowed.bottom else y
 
     def requant(self, op: Requant, t: Ints, x, channel, lifted: bool):
@@ -141,6 +148,7 @@ class Unsaturated:
     highest: np.ndarray
     bottom: int
     top: int
+    cut: int  # bits of the accumulator that are multiplied apart, because 32 bits do not hold the whole product
 
 
 def unsaturated(op: Requant, t: Ints) -> Unsaturated | None:
@@ -158,8 +166,15 @@ def unsaturated(op: Requant, t: Ints) -> Unsaturated | None:
     bottom, top = int(at_lowest.min()), int(at_highest.max())
     exact = ((lowest <= highest) & (at_lowest >= op.lo) & (at_highest <= op.hi) & ((lowest == t.lo) | (at_lowest == op.lo))
              & ((highest == t.hi) | (at_highest == op.hi)))
-    fits = (top - bottom + 1) << op.shift <= 1 << 32 and int((highest - lowest).max()) <= INT32
-    return Unsaturated(lowest, highest, bottom, top) if exact.all() and fits else None
+    cut = max(0, (top - bottom).bit_length() + op.shift - 32)
+    fits = cut <= op.shift and ((1 << cut) - 1) * (int(mul.max()) + 1) < 1 << 32 and int((highest - lowest).max()) <= INT32
+    return Unsaturated(lowest, highest, bottom, top, cut) if exact.all() and fits else None
+
+
+def simplest(op: Requant) -> Requant:
+    """The same requant with multipliers that are not all even, or without a shift."""
+    twos = min(op.shift, *(((m & -m).bit_length() - 1) for m in map(int, op.mul)))
+    return replace(op, mul=op.mul >> twos, shift=op.shift - twos) if twos > 0 else op
 
 
 def bits(x, dtype: str):
