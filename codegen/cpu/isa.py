@@ -5,7 +5,7 @@ import tvm
 from tvm.script.ir_builder import tirx as T
 from tvm.target import codegen
 
-FOUR = {"vnni": "llvm.x86.avx512.vpdpbusd.{}", "sdot": "llvm.aarch64.neon.sdot.v4i32.v16i8"}  # four products of bytes; {}: bits of the vector
+FOUR = {4: "llvm.aarch64.neon.sdot.v4i32.v16i8", 8: "llvm.x86.avx512.vpdpbusd.256", 16: "llvm.x86.avx512.vpdpbusd.512"}  # four products of bytes
 PAIRS = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}  # lanes: sums of two products of int16
 
 
@@ -45,7 +45,8 @@ class Isa:
             return acc + x * w.astype(to)
         if many == 2:
             return acc + intrinsic(PAIRS[lanes], x, w, dtype=to)
-        return intrinsic(FOUR[self.products].format(32 * lanes), acc, T.reinterpret(x, dtype=f"int8x{4 * lanes}"), w, dtype=to)
+        name = FOUR[lanes] if self.products == "sdot" or lanes > 4 else "llvm.x86.avx512.vpdpbusd.128"
+        return intrinsic(name, acc, T.reinterpret(x, dtype=f"int8x{4 * lanes}"), w, dtype=to)
 
 
 def intrinsic(name: str, *args, dtype: str):
