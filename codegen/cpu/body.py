@@ -9,7 +9,8 @@ from ir import Add, Conv, Div, Ints, Lut, Mul, Node, Requant, Sqrt, UserError, o
 from ir.ops import requant as reference
 
 from ..words import magnitude, word_of
-from .kernel import Kernel, Tensor
+from .kernel import Kernel, Tensor, bits, cast, kind_of
+from .tables import in_registers, looked_up
 
 INT32, INT64 = (1 << 31) - 1, (1 << 63) - 1
 
@@ -51,16 +52,18 @@ class Body:
                 return self.requant(op, t, x, index[op.axis % len(t.shape)] if t.shape else 0, n.args[0] == self.lifted)
             case Add() | Mul():
                 dtype = calc(max(magnitude(n.type), *map(magnitude, types)))
-                a, b = x.astype(dtype), args[-1].astype(dtype)
+                a, b = cast(x, dtype), cast(args[-1], dtype)
                 return a + b if isinstance(op, Add) else a * b
             case Div():
-                return divide(x, args[-1], max(2 * magnitude(t) + 4 * types[-1].hi, magnitude(n.type)), n.type)
+                return divide(x, args[-1], max(2 * magnitude(t) + 5 * types[-1].hi, magnitude(n.type)), n.type)
             case Sqrt():
                 root = ops.root(x)
-                return root.astype(calc(magnitude(n.type)))
+                return cast(root, calc(magnitude(n.type)))
             case Lut(table, base):
-                at = x.astype("int32") - base if magnitude(t) <= INT32 else (x - base).astype("int32")
-                return self.constant(narrow(table))[at].astype(calc(magnitude(n.type)))
+                at = cast(x, "int32") - base if magnitude(t) <= INT32 else cast(x - base, "int32")
+                if in_registers(self.k, table, at):
+                    return cast(looked_up(self.k, table, at), calc(magnitude(n.type)))
+                return cast(self.constant(narrow(table))[at], calc(magnitude(n.type)))
         raise UserError(f"node {n.name!r}: the CPU backend has no rule for {type(op).__name__}")
 
     def constant(self, values: np.ndarray) -> tirx.Buffer:
@@ -124,15 +127,15 @@ class Body:
     def requant(self, op: Requant, t: Ints, x, channel, lifted: bool):
         """ops.requant, in int32 if it can be proven to be enough, in uint32 behind a clamp if that can, else in int64."""
         mul = op.mul
-        if self.plain(op, t) and str(x.ty.dtype) == "int32":
+        if self.plain(op, t) and kind_of(x)[0] == "int32":
             y = ops.round_shift(x * self.each(mul, channel, "int32"), op.shift) if op.shift else x * self.each(mul, channel, "int32")
             return self.clamped(y + op.zero if op.zero else y, op, t)
-        if str(x.ty.dtype) == "int32" and (narrowed := unsaturated(op, t)) is not None:
+        if kind_of(x)[0] == "int32" and (narrowed := unsaturated(op, t)) is not None:
             return self.unsigned(narrowed, op, x, channel, t, lifted)
         dtype = calc(max(max(magnitude(t), 1) * int(abs(mul).max()) + (1 << op.shift) + abs(op.zero), abs(op.lo), abs(op.hi)))
-        y = reference(x.astype(dtype), self.each(mul, channel, word_of(int(mul.min()), int(mul.max()))).astype(dtype), op.shift,
+        y = reference(cast(x, dtype), cast(self.each(mul, channel, word_of(int(mul.min()), int(mul.max()))), dtype), op.shift,
                       op.zero, op.lo, op.hi)
-        return y.astype(calc(max(abs(op.lo), abs(op.hi))))
+        return cast(y, calc(max(abs(op.lo), abs(op.hi))))
 
     def clamped(self, y, op: Requant, t: Ints):
         """y within [lo, hi], as far as it can leave it."""
@@ -177,21 +180,24 @@ def simplest(op: Requant) -> Requant:
     return replace(op, mul=op.mul >> twos, shift=op.shift - twos) if twos > 0 else op
 
 
-def bits(x, dtype: str):
-    """The same bits as another type: casts would let TVM's simplifier reason as if nothing wrapped around."""
-    return tirx.reinterpret(dtype, x)
-
-
 def divide(a, b, bound: int, t: Ints):
-    """ops.divide; of integers below 2**53 in float64, whose division runs in vectors.
+    """ops.divide: floor(n / d) with n = 2a + b, d = 2b; bound: of |n| + 4b and the result.
 
-    It is exact: a quotient n / d that is no integer is at least 1 / d below the next one, and less than that is lost by rounding.
+    float64 is exact if n is below 2**53: a quotient that is no integer is at least 1 / d below the next one, and less than that is lost by
+    rounding.  float32 gives a quotient below 2**20 with an error of less than 1/2 (n, d, 1 / d and the product are rounded, each by at most
+    2**-24 of itself), so that its floor is one off at most, and the remainder, in integers, says which way.
     """
     dtype, out = calc(bound), calc(magnitude(t))
-    a, b = a.astype(dtype), b.astype(dtype)
+    a, b = cast(a, dtype), cast(b, dtype)
     if bound >= 1 << 53:
-        return ops.divide(a, b).astype(out)
-    return tirx.floor((a + a + b).astype("float64") / (b + b).astype("float64")).astype(out)
+        return cast(ops.divide(a, b), out)
+    n, d = a + a + b, b + b
+    if dtype == "int64" or magnitude(t) >= 1 << 20:
+        return cast(tirx.floor(cast(n, "float64") / cast(d, "float64")), out)
+    near = cast(n, "float32") * (tirx.const(1, "float32") / cast(d, "float32"))
+    q = cast(tirx.floor(near), "int32")
+    left = n - q * d
+    return cast(q + cast(left >= d, "int32") - cast(left < 0, "int32"), out)
 
 
 def narrow(a: np.ndarray) -> np.ndarray:
@@ -204,5 +210,5 @@ def _(x: tvm.ir.Expr, lo, hi): return tirx.max(tirx.min(x, hi), lo)
 
 
 @ops.root.register
-def _(x: tvm.ir.Expr): return tirx.sqrt(x.astype("float64")).astype("int64")
+def _(x: tvm.ir.Expr): return cast(tirx.sqrt(cast(x, "float64")), "int64")
 

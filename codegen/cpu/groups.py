@@ -14,10 +14,14 @@ OTHERS = (Gather, Concat, Pad, Recur)
 
 @dataclass(frozen=True)
 class Group:
-    """`body` are elementwise nodes, all of one shape and in order; `anchor` feeds them, or nothing does; `sink` is what is stored."""
+    """`body` are elementwise nodes, all of one shape and in order; `anchor` feeds them, or nothing does; `sink` is what is stored.
+
+    rows: the nodes have no anchor; they are elementwise, or sums and maxima of rows, or those for all of the row again.
+    """
     anchor: Node | None
     body: tuple[Node, ...]
     sink: Node
+    rows: bool = False
 
     @property
     def reads(self) -> list[str]:
@@ -29,26 +33,27 @@ class Group:
     def nodes(self) -> tuple[Node, ...]: return ((self.anchor,) if self.anchor else ()) + self.body
 
 
-def groups(g: Graph) -> list[Group | Node]:
-    """The graph as groups, and nodes that are views, in an order in which they can run."""
-    return Grouping(g).run()
+def groups(g: Graph, ready: list[Group]) -> list[Group | Node]:
+    """The graph as groups, some of which are there already, and nodes that are views, in an order in which they can run."""
+    return Grouping(g, ready).run()
 
 
 class Grouping:
-    def __init__(self, g: Graph):
-        self.g, self.users = g, g.users()
+    def __init__(self, g: Graph, ready: list[Group]):
+        self.g, self.users, self.ready = g, g.users(), ready
         self.position = {name: i for i, name in enumerate(g.nodes)}
-        self.taken: set[str] = set()  # elementwise nodes that have a group
+        self.taken: set[str] = {n.name for group in ready for n in group.nodes}  # nodes that have a group
 
     def run(self) -> list[Group | Node]:
-        found: dict[int, Group | Node] = {}
+        found: dict[int, Group | Node] = {self.position[group.sink.name]: group for group in self.ready}
         for n in self.g.nodes.values():
-            if isinstance(n.op, ANCHORS):
+            if isinstance(n.op, ANCHORS) and n.name not in self.taken:
                 found[self.position[n.name]] = self.grown(n)
         for n in reversed(self.g.nodes.values()):  # a value is met after all its readers
             at = self.position[n.name]
             if isinstance(n.op, VIEWS):
-                found[at] = n
+                if n.name not in self.taken:
+                    found[at] = n
             elif isinstance(n.op, OTHERS):
                 found[at] = Group(n, (), n)
             elif isinstance(n.op, ELEMENTWISE) and n.name not in self.taken:
@@ -76,7 +81,7 @@ class Grouping:
         if n is self.g.output or len(self.users[n.name]) != 1:
             return None
         reader = self.g.nodes[self.users[n.name][0]]
-        return reader if isinstance(reader.op, ELEMENTWISE) else None
+        return reader if isinstance(reader.op, ELEMENTWISE) and reader.name not in self.taken else None
 
     def others(self, n: Node, known: str, before: int) -> list[str] | None:
         """What is to be computed with n besides the value `known`; None if something will not be there yet."""

@@ -1,5 +1,5 @@
 """What a processor offers to a kernel: the width of its vectors and the instructions for sums of products."""
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import tvm
 from tvm.script.ir_builder import tirx as T
@@ -22,6 +22,7 @@ class Isa:
     byte: str
     products: str
     needs: tuple[str, ...]  # LLVM's names of the features that the kernels use
+    vbmi: bool = False      # whether bytes of a whole vector can be picked by index (AVX-512 VBMI)
 
     @property
     def four(self) -> bool:
@@ -70,4 +71,5 @@ def isa_of(target: tvm.target.Target) -> Isa:
 
     def has(name: str) -> bool:
         return bool(codegen.target_has_features([name], target))
-    return next(i for i in ISAS if not i.needs or kinds["aarch64" if i.byte == "int8" else "x86"] and all(map(has, i.needs)))
+    isa = next(i for i in ISAS if not i.needs or kinds["aarch64" if i.byte == "int8" else "x86"] and all(map(has, i.needs)))
+    return replace(isa, vbmi=isa.lanes == 16 and has("avx512vbmi"))

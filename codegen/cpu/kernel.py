@@ -80,21 +80,25 @@ class Tensor:
         self.place, self.buffer = place, buffer
 
     def at(self, *index):
-        """Where the element lies in `buffer`."""
-        return sum((i * s for i, s in zip(index, self.place.strides, strict=True)), self.place.offset)
+        """Where the element lies in `buffer`; with one index a vector of `lane`, where they lie, or the one where all do."""
+        along = next((i for i in index if isinstance(i, tirx.Ramp)), None)
+        first = [i.base if i is along else i for i in index]
+        start = sum((i * s for i, s in zip(first, self.place.strides, strict=True)), self.place.offset)
+        step = 0 if along is None else self.place.strides[next(a for a, i in enumerate(index) if i is along)]
+        return T.ramp(start, step, along.lanes) if step else start
 
     def stored(self, *index): return self.buffer[self.at(*index)]
 
     def value(self, *index, dtype: str = "int32"):
         """The integer."""
-        v = self.stored(*index).astype(dtype)
+        v = cast(self.stored(*index), dtype)
         return v + self.place.base if self.place.base else v
 
     def put(self, value, *index) -> None:
         """Stores an integer."""
         self.put_stored(value - self.place.base if self.place.base else value, *index)
 
-    def put_stored(self, code, *index) -> None: T.buffer_store(self.buffer, code.astype(self.place.dtype), [self.at(*index)])
+    def put_stored(self, code, *index) -> None: T.buffer_store(self.buffer, cast(code, self.place.dtype), [self.at(*index)])
 
 
 @contextmanager
@@ -120,7 +124,33 @@ def across(width: int, lanes: int, body) -> None:
             body(start + o * size + v)
 
 
+def lane(start, size: int):
+    """The index start, start + 1, ... of a vector that is spelled out; an index as any other if its size is 1."""
+    return T.ramp(start, 1, size) if size > 1 else start
+
+
+def kind_of(x) -> tuple[str, int]:
+    """(dtype of an element, number of lanes) of an expression."""
+    dtype, _, lanes = str(x.ty.dtype).partition("x")
+    return dtype, int(lanes or 1)
+
+
+def as_wide(dtype: str, x) -> str:
+    """The dtype with as many lanes as x has."""
+    lanes = kind_of(x)[1]
+    return f"{dtype}x{lanes}" if lanes > 1 else dtype
+
+
+def cast(x, dtype: str):
+    """The same numbers in words of `dtype`, in as many lanes."""
+    return x.astype(as_wide(dtype, x))
+
+
+def bits(x, dtype: str):
+    """The same bits as another type: casts would let TVM's simplifier reason as if nothing wrapped around."""
+    return tirx.reinterpret(as_wide(dtype, x), x)
+
+
 def reduced(kind: str, vector):
-    """The lanes of a vector of integers in one: "add", "smax" or "umax"."""
-    name, dtype = f"llvm.vector.reduce.{kind}", str(vector.ty.dtype)
-    return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(name), vector, dtype=dtype.split("x")[0])
+    """The lanes of a vector of integers in one: "add" or "smax"."""
+    return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(f"llvm.vector.reduce.{kind}"), vector, dtype=kind_of(vector)[0])

@@ -12,6 +12,7 @@ from ir import Constant, Conv, Dense, Expand, Graph, Ints, MatMul, MaxPool, Node
 from ..words import magnitude, word
 from .groups import ELEMENTWISE, Group, groups
 from .isa import Isa
+from .rowgroups import row_groups
 from .places import Place, Storage, dense_strides
 
 SPATIAL = (Conv, MaxPool, SumPool)
@@ -68,7 +69,9 @@ class Layout:
             if isinstance(n.op, Constant):
                 data = n.op.value.astype(word(n.type))
                 self.places[n.name] = own(Storage("weights", str(data.dtype), data.size, data=data.reshape(-1)), n.type)
-        for item in groups(g):
+        ready = row_groups(g)
+        self.in_rows = {n.name for group in ready for n in group.nodes}
+        for item in groups(g, ready):
             if isinstance(item, Group):
                 self.run(item)
             else:
@@ -111,6 +114,8 @@ class Layout:
     def readable(self, group: Group, name: str) -> Place:
         """Where the group can read value `name`: where it is, or a copy."""
         place, a = self.places[name], group.anchor
+        if group.rows and place.strides[-1] not in (0, 1) and place.shape[-1] > 1:
+            return self.copied(place, tuple(range(len(place.shape))))
         if a is None or name not in a.args:
             return place
         match a.op:
@@ -158,18 +163,18 @@ class Layout:
     def placed(self, group: Group, reads: dict[str, Place]) -> Place:
         n = group.sink
         order = tuple(range(len(n.type.shape)))
-        spatial = len(order) > 1 and (isinstance(group.anchor and group.anchor.op, SPATIAL) or self.feeds_spatial(n))
+        spatial = not group.rows and len(order) > 1 and (isinstance(group.anchor and group.anchor.op, SPATIAL) or self.feeds_spatial(n))
         if spatial:
             halo, fill = self.wanted(n)
             return self.new(n.type, (*order[1:], 0), halo, fill)
-        if group.anchor is None:
+        if group.anchor is None and not group.rows:
             first = next((p for p in reads.values() if p.shape == n.type.shape and 0 not in p.strides), None)
             order = first.order if first else order
         return self.new(n.type, order)
 
     def feeds_spatial(self, n: Node, depth: int = 3) -> bool:
         """Whether a convolution or pool reads n, at once or behind elementwise nodes."""
-        readers = [self.g.nodes[u] for u in self.users[n.name]]
+        readers = [self.g.nodes[u] for u in self.users[n.name] if u not in self.in_rows]
         return any(isinstance(r.op, SPATIAL) or depth and isinstance(r.op, ELEMENTWISE) and self.feeds_spatial(r, depth - 1) for r in readers)
 
     def wanted(self, n: Node):
@@ -177,7 +182,7 @@ class Layout:
         halo, fill = ((0, 0),) * len(n.type.shape), None
         for u in self.users[n.name]:
             reader = self.g.nodes[u]
-            if isinstance(reader.op, SPATIAL):
+            if isinstance(reader.op, SPATIAL) and u not in self.in_rows:
                 more, value = needed(reader, n.type)
                 if any(map(any, more)) and fill in (None, value):
                     fill, halo = value, tuple((max(a, c), max(b, d)) for (a, b), (c, d) in zip(halo, more))

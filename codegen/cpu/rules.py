@@ -10,6 +10,7 @@ from .movers import write_concat, write_gather, write_pad, write_recur
 from .pointwise import write_body
 from .pools import write_pool
 from .products import write_products
+from .rows import write_rows
 
 
 def write(k: Kernel, g: Graph, run: Run) -> None:
@@ -20,6 +21,8 @@ def write(k: Kernel, g: Graph, run: Run) -> None:
     types = {name: g.nodes[name].type for name in (*tensors, *(n.name for n in group.nodes))}
     body = Body(k, group.body, tensors, types, group.sink.name)
     a = group.anchor
+    if group.rows:
+        return write_rows(k, group, tensors, types, body)
     if a is None:
         return write_body(k, group.body, tensors, body, group.sink.name)
     x = tensors[a.args[0]] if a.args else None
