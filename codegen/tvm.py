@@ -7,6 +7,7 @@ import tvm
 from ir import Graph, UserError
 from ir.store import graph_hash
 
+from .cpu.choices import Choices
 from .cpu.isa import isa_of
 from .cpu.model import Model
 from .cpu.program import Program, program
@@ -17,12 +18,14 @@ from .deploy.toolchain import HOST, Toolchain, compilers
 from .words import interface
 
 
-def build(g: Graph, out: Path | str | None = None, target: str = "llvm", name: str = "model") -> Model | Library | None:
+def build(g: Graph, out: Path | str | None = None, target: str = "llvm", name: str = "model",
+          tiles: dict | None = None) -> Model | Library | None:
     """The graph compiled for a CPU, ready to be called on any number of samples.
 
     target: "llvm" is this machine's CPU, "llvm -mcpu=NAME" another (x86-64-v3, cascadelake, ...), "aarch64" a 64-bit Arm.
     out: a folder for libNAME.so, libNAME.a, NAME.h, the program NAME, run.py and, last, manifest.json, which vouches for the rest;
     codegen.load reads it.  The result is None if this machine cannot run what was built.
+    tiles: forms of kernels that were found to be fast, as codegen.tuning.tune returns them.
     UserError: a target that is not a CPU of LLVM's, no C compiler to link with, a folder that cannot be written.
     """
     toolchain = parse(target)
@@ -31,7 +34,7 @@ def build(g: Graph, out: Path | str | None = None, target: str = "llvm", name: s
     if out is not None:
         compilers(toolchain.machine)
         check_folder(Path(out))
-    made = _program(g, toolchain)
+    made = _program(g, toolchain, tiles)
     executable = tvm.compile(made.module, target=tvm.target.Target(toolchain.target))
     if out is None:
         return Model(executable, made, interface(g))
@@ -45,7 +48,7 @@ def build(g: Graph, out: Path | str | None = None, target: str = "llvm", name: s
 
 def lowered(g: Graph, target: str = "llvm") -> Program:
     """The program of the graph for a target, before TVM compiles it."""
-    return _program(g, parse(target))
+    return _program(g, parse(target), None)
 
 
 def parse_target(text: str) -> tvm.target.Target:
@@ -53,8 +56,8 @@ def parse_target(text: str) -> tvm.target.Target:
     return tvm.target.Target(parse(text).target)
 
 
-def _program(g: Graph, toolchain: Toolchain) -> Program:
-    return program(g, isa_of(tvm.target.Target(toolchain.target)))
+def _program(g: Graph, toolchain: Toolchain, tiles: dict | None) -> Program:
+    return program(g, isa_of(tvm.target.Target(toolchain.target)), Choices(tiles or {}))
 
 
 def _object(executable) -> bytes:

@@ -10,7 +10,7 @@ TARGETS: Registry = Registry("target")
 class Target:
     """A device to build for; a resource that is missing from `resources` is unlimited."""
     name: str
-    kind: str                                                # of the backend: "cpu", "onnx" or "fpga"
+    kind: str                                                # of the backend: "cpu", "cuda", "onnx" or "fpga"
     resources: dict[str, int] = field(default_factory=dict)  # fpga: lut, ff, dsp, bram
     clock_mhz: float = 0.0                                   # that cycles are turned into time with; 0: unknown
     family: str = ""                                         # fpga: of hw.targets.FAMILIES
@@ -21,5 +21,5 @@ class Target:
         return cycles / (self.clock_mhz * 1e6)
 
 
-for _kind in ("cpu", "onnx"):
-    TARGETS.register(_kind)(Target(_kind, _kind))
+for _name, _kind in {"cpu": "cpu", "aarch64": "cpu", "cuda": "cuda", "onnx": "onnx"}.items():
+    TARGETS.register(_name)(Target(_name, _kind))

@@ -6,7 +6,7 @@ import numpy as np
 from ir import Graph, Registry, UserError
 from ir.store import graph_hash, save_graph, save_json
 
-TITLES = {"cpu": "TVM (cpu)", "onnx": "ONNX Runtime", "fpga": "Verilog (Verilator)"}
+TITLES = {"cpu": "TVM (cpu)", "cuda": "TVM (cuda)", "onnx": "ONNX Runtime", "fpga": "Verilog (Verilator)"}
 
 
 def targets() -> Registry:
@@ -24,23 +24,32 @@ def target(name: str):
 def title(t) -> str: return TITLES[t.kind]
 
 
-def build(t, graph: Graph, out: Path, settings, x: np.ndarray | None = None) -> Path:
+def build(t, graph: Graph, out: Path, settings, x: np.ndarray | None = None, **choices) -> Path:
     """Compile into the folder `out` (library, ONNX file or design), with the graph beside it, and return the folder.
 
-    x: integer inputs that a design's own test plays; by default some that it makes up.
+    x: integer inputs that a design's own test plays; by default some that it makes up.  choices: of a CPU `mcpu`, `name` and `tiles`, of
+    a GPU `archs`.
     """
-    _make(t, graph, out, settings, x)
+    _make(t, graph, out, settings, x, choices)
     if t.kind != "fpga":  # a design brings its graph along, for the test that it ships with
         save_graph(graph, out / "graph")
     save_json(out / "build.json", "build", {"target": t.name, "graph": graph_hash(graph)})
     return out
 
 
-def _make(t, graph: Graph, out: Path, settings, x: np.ndarray | None) -> None:
+def processor(t, mcpu: str = "") -> str:
+    """The target of a CPU backend as codegen.tvm calls it."""
+    return ("llvm" if t.name == "cpu" else t.name) + (f" -mcpu={mcpu}" if mcpu else "")
+
+
+def _make(t, graph: Graph, out: Path, settings, x: np.ndarray | None, choices: dict) -> None:
     match t.kind:
         case "cpu":
             from codegen import tvm
-            tvm.build(graph, out)
+            tvm.build(graph, out, processor(t, choices.pop("mcpu", "")), **choices)
+        case "cuda":
+            from codegen import cuda
+            cuda.build(graph, out, **choices)
         case "onnx":
             from codegen import onnx
             onnx.save(graph, out / "model.onnx")
@@ -67,8 +76,10 @@ def execute(t, made: Path, x: np.ndarray) -> tuple[np.ndarray, dict]:
     match t.kind:
         case "cpu":
             import codegen
-            y = codegen.load(made)(x)
-            return y, {"bytes": (made / "libmodel.so").stat().st_size}
+            return codegen.load(made)(x), {"bytes": next(made.glob("lib*.so")).stat().st_size}
+        case "cuda":
+            from codegen import cuda
+            return cuda.load(made)(x), {"bytes": sum((made / f).stat().st_size for f in ("kernels.fatbin", "weights.bin"))}
         case "onnx":
             from codegen import onnx
             return onnx.run(made / "model.onnx", x), {"bytes": (made / "model.onnx").stat().st_size}

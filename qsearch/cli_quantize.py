@@ -97,18 +97,26 @@ def needed(text: str):
 
 def compile_(graph: GraphArgument, target: Annotated[str, typer.Option("--target", "-t", help="one of `qsearch list targets`")],
              out: Out = Path("build"), budget: Budgets = [],  # noqa: B006
-             form: Annotated[str, typer.Option(help="of --target onnx: integer (exact everywhere), qdq or qonnx")] = "integer") -> None:
-    """Library, ONNX file or SystemVerilog design of an integer graph."""
-    from . import backends
+             form: Annotated[str, typer.Option(help="of --target onnx: integer (exact everywhere), qdq or qonnx")] = "integer",
+             mcpu: Annotated[str, typer.Option(help="of --target cpu or aarch64: LLVM's name of the processor (x86-64-v3, cortex-a55 ...)")] = "",
+             arch: Annotated[list[str], typer.Option(help="of --target cuda: sm_80, sm_90 ...; may be repeated")] = [],  # noqa: B006
+             tune: Annotated[int, typer.Option(help="of --target cpu: time this many forms of each layer's kernel and keep the fastest")] = 0,
+             name: Annotated[str, typer.Option(help="of a CPU's library and program")] = "model") -> None:
+    """Library and program for a CPU or GPU, ONNX file or SystemVerilog design of an integer graph."""
+    from . import backends, compiling
     t = backends.target(target)
     if form not in FORMS or form != "integer" and t.kind != "onnx":
         raise UserError(f"form {form!r} of target {target}: give {', '.join(FORMS)}, the last two with --target onnx")
+    choices = compiling.choices(t, mcpu, tuple(arch), tune, name)
     g = needed(graph)
+    if tune:
+        with screen.step(f"tune for {target}") as progress:
+            choices["tiles"] = compiling.tuned(g, tune, progress)
     with screen.step(f"compile for {target}"):
-        if form == "integer":
-            print(backends.build(t, g, out, Settings(budgets=tuple(budget))))
-        else:
-            print(backends.save_form(g, form, out / "model.onnx"))
+        if form != "integer":
+            return print(backends.save_form(g, form, out / "model.onnx"))
+        made = backends.build(t, g, out, Settings(budgets=tuple(budget)), **choices)
+    print("\n".join([str(made), *compiling.facts(t, made)]))
 
 
 def size(graph: GraphArgument, plan: Annotated[Path | None, typer.Option(help="the plan it was made with: the bits of each layer's codes")] = None,

@@ -8,6 +8,7 @@ from tvm.ir import PointerType, PrimType
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
+from .choices import Choices
 from .isa import Isa
 from .places import Place, Storage
 
@@ -21,7 +22,8 @@ class Kernel:
     `storages` lists what the pointers point to, constants among them; `func` is the function after `define`.
     """
 
-    def __init__(self, isa: Isa):
+    def __init__(self, isa: Isa, choices: Choices):
+        self.choices = choices
         self.isa, self.count, self.storages = isa, 1, []
         self._buffers: dict[Storage, tirx.Buffer] = {}
         self._pointers: dict[Storage, tirx.Var] = {}

@@ -15,6 +15,7 @@ from tvm.script.ir_builder import tirx as T
 
 from ir import Graph
 
+from .choices import Choices
 from .isa import Isa
 from .kernel import Kernel
 from .layout import Copy, Layout, Pack
@@ -40,11 +41,12 @@ class Program:
     workspace: int
 
 
-def program(g: Graph, isa: Isa) -> Program:
+def program(g: Graph, isa: Isa, choices: Choices | None = None) -> Program:
     """The program of a graph for processors of this kind."""
+    choices = choices or Choices()
     layout = Layout(g, isa)
     functions: dict[GlobalVar, tirx.PrimFunc] = {}
-    steps = [kernels(g, isa, step, functions) for step in layout.steps]
+    steps = [kernels(g, isa, step, functions, choices) for step in layout.steps]
     weights = constants(steps)
     size = plan(steps)
     serial, threaded = GlobalVar("sample"), GlobalVar("main")
@@ -53,12 +55,12 @@ def program(g: Graph, isa: Isa) -> Program:
     return Program(tvm.IRModule(functions), weights, size)
 
 
-def kernels(g: Graph, isa: Isa, step, functions: dict) -> Step:
+def kernels(g: Graph, isa: Isa, step, functions: dict, choices: Choices) -> Step:
     """The kernels of a step of the layout; equal ones are one function."""
     made = []
 
     def add(writer) -> None:
-        k = Kernel(isa)
+        k = Kernel(isa, choices)
         with k.define():
             writer(k)
         same = next((v for v, f in functions.items() if structural_equal(f, k.func)), None)
