@@ -3,6 +3,7 @@
 One public function, main(inputs..., output, weights, workspace, n, threads), computes n samples.  Threads take samples if there are enough of
 them, and else the tasks of each kernel, with a barrier between kernels; they are started once a call.
 """
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +26,15 @@ from .pointwise import write_copy, write_fill
 from .rules import write
 
 ALIGN = 64
-
+PRODUCTS, VALUES = 150e3, 4e3  # in a microsecond, about
+SPLIT_US = 2.0   # a shorter step is left to one thread: to wait for another takes part of a microsecond
+THREADS_US = 20.0  # a shorter sample is: to start the others takes some
 
 @dataclass(frozen=True)
 class Step:
-    """Kernels that may run side by side, each with what its pointers point to."""
+    """Kernels that may run side by side, each with what its pointers point to, and about how many microseconds they take."""
     calls: list[tuple[GlobalVar, Kernel]]
+    us: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,20 @@ def kernels(g: Graph, isa: Isa, step, functions: dict, choices: Choices) -> Step
         add(lambda k: write_copy(k, step.source, step.to))
     elif isinstance(step, Pack):
         add(lambda k: write_pack(k, step))
-        return Step(made)
+        return Step(made, estimate(step))
     else:
         add(lambda k: write(k, g, step))
     if any(map(any, step.to.halo)):
         add(lambda k: write_fill(k, step.to))
-    return Step(made)
+    return Step(made, estimate(step))
+
+
+def estimate(step) -> float:
+    """Microseconds of a step, roughly: what sums of products and what single values take."""
+    group = getattr(step, "group", None)
+    anchor = group and group.anchor
+    products = anchor.type.size * (anchor.op.weight[0].size if hasattr(anchor.op, "weight") else 1) if anchor else 0
+    return products / PRODUCTS + step.to.type.size * (len(group.nodes) if group else 1) / VALUES
 
 
 def constants(steps: list[Step]) -> np.ndarray:
@@ -147,7 +159,8 @@ def main(steps: list[Step], ends: list[Storage], serial: GlobalVar, size: int) -
                 with T.serial(begin, end) as i:
                     own, blobs = points(i.astype("int64"), thread)
                     T.evaluate(Call(serial, [*own.values(), *blobs.values()], ret_ty=PrimType("void")))
-            with T.If(threads < 2):
+            short = sum(step.us for step in steps) < THREADS_US
+            with T.If(tirx.any(threads < 2, n < 2) if short else threads < 2):
                 with T.Then():
                     samples(0, n, 0)
                 with T.Else():
@@ -157,15 +170,16 @@ def main(steps: list[Step], ends: list[Storage], serial: GlobalVar, size: int) -
                         with T.Else(), T.serial(n) as i:
                             own, blobs = points(i.astype("int64"))
                             with T.attr(0, "pragma_parallel_launch_point", 1):
-                                for step in steps:
-                                    together(step, own, blobs, threads)
+                                for split, some in itertools.groupby(steps, lambda step: step.us >= SPLIT_US):
+                                    for part in ([step] for step in some) if split else [list(some)]:
+                                        together(part, own, blobs, threads if split else 1)
     return builder.get()
 
 
-def together(step: Step, own, blobs, threads) -> None:
-    """The tasks of a step by all threads, then a barrier."""
+def together(steps: list[Step], own, blobs, threads) -> None:
+    """The tasks of a step by all threads, or several steps by one; then a barrier."""
     with T.attr(0, "pragma_parallel_barrier_when_finish", 1), T.parallel(threads) as t:
-        for gv, k in step.calls:
+        for gv, k in (c for step in steps for c in step.calls):
             call(gv, k.count * t // threads, k.count * (t + 1) // threads, [address(s, own, blobs) for s in k.storages])
 
 
