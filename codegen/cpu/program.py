@@ -75,20 +75,23 @@ def kernels(g: Graph, isa: Isa, step, functions: dict, choices: Choices) -> Step
         add(lambda k: write_copy(k, step.source, step.to))
     elif isinstance(step, Pack):
         add(lambda k: write_pack(k, step))
-        return Step(made, estimate(step))
+        return Step(made, estimate(g, step))
     else:
         add(lambda k: write(k, g, step))
     if any(map(any, step.to.halo)):
         add(lambda k: write_fill(k, step.to))
-    return Step(made, estimate(step))
+    return Step(made, estimate(g, step))
 
 
-def estimate(step) -> float:
+def estimate(g: Graph, step) -> float:
     """Microseconds of a step, roughly: what sums of products and what single values take."""
     group = getattr(step, "group", None)
     anchor = group and group.anchor
-    products = anchor.type.size * (anchor.op.weight[0].size if hasattr(anchor.op, "weight") else 1) if anchor else 0
-    return products / PRODUCTS + step.to.type.size * (len(group.nodes) if group else 1) / VALUES
+    if not anchor:
+        moved = step.right if isinstance(step, Pack) else step.to
+        return moved.type.size * (len(group.body) if group else 1) / VALUES
+    inner = anchor.op.weight[0].size if hasattr(anchor.op, "weight") else g.nodes[anchor.args[0]].type.shape[-1] if len(anchor.args) > 1 else 1
+    return anchor.type.size * (inner / PRODUCTS + len(group.nodes) / VALUES)
 
 
 def constants(steps: list[Step]) -> np.ndarray:
@@ -172,15 +175,21 @@ def main(steps: list[Step], ends: list[Storage], serial: GlobalVar, size: int) -
                             with T.attr(0, "pragma_parallel_launch_point", 1):
                                 for split, some in itertools.groupby(steps, lambda step: step.us >= SPLIT_US):
                                     for part in ([step] for step in some) if split else [list(some)]:
-                                        together(part, own, blobs, threads if split else 1)
+                                        together(part, own, blobs, threads, split)
     return builder.get()
 
 
-def together(steps: list[Step], own, blobs, threads) -> None:
-    """The tasks of a step by all threads, or several steps by one; then a barrier."""
+def together(steps: list[Step], own, blobs, threads, split: bool) -> None:
+    """The tasks of a step by all threads, or several whole steps by the first; then a barrier."""
+    calls = [(gv, k, [address(s, own, blobs) for s in k.storages]) for step in steps for gv, k in step.calls]
     with T.attr(0, "pragma_parallel_barrier_when_finish", 1), T.parallel(threads) as t:
-        for gv, k in (c for step in steps for c in step.calls):
-            call(gv, k.count * t // threads, k.count * (t + 1) // threads, [address(s, own, blobs) for s in k.storages])
+        if split:
+            for gv, k, pointers in calls:
+                call(gv, k.count * t // threads, k.count * (t + 1) // threads, pointers)
+        else:
+            with T.If(t < 1), T.Then():
+                for gv, k, pointers in calls:
+                    call(gv, 0, k.count, pointers)
 
 
 def call(gv: GlobalVar, begin, end, pointers: list) -> None:

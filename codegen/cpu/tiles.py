@@ -25,7 +25,7 @@ class Tiles:
         self.kernel = (f.weight.shape[2], weight.shape[1] // f.weight.shape[2])
         self.vectors = -(-self.each // dot.lanes)
         self.steps = -(-weight.shape[2] // dot.each)
-        self.plan = tiling(f, dot, self.vectors, weight.shape[1], self.steps, k.isa.registers)
+        self.plan = tiling(f, dot, self.vectors, weight.shape[1], self.steps, k.isa.registers, k.choices)
         self.blocks = -(-self.vectors // self.plan.vectors)   # of a group
         self.size = self.plan.vectors * dot.lanes
         self.w = k.constant(self.packed(weight))

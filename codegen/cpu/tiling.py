@@ -2,6 +2,7 @@
 import math
 from dataclasses import dataclass
 
+from .choices import Choices
 from .dots import Dot
 from .field import Field
 
@@ -26,9 +27,12 @@ class Tiling:
     inside: bool
 
 
-def tiling(f: Field, dot: Dot, vectors: int, taps: int, steps: int, registers: int) -> Tiling:
+def tiling(f: Field, dot: Dot, vectors: int, taps: int, steps: int, registers: int, choices: Choices) -> Tiling:
     """The cheapest tile of a group, and an order in which what is used again lies in a cache."""
-    rows, columns, nt = min(shapes(f, dot, vectors, registers), key=lambda s: cycles(f, dot, vectors, taps * steps, *s))
+    forms = sorted(shapes(f, dot, vectors, registers), key=lambda s: cycles(f, dot, vectors, taps * steps, *s))
+    key = (f"{type(dot).__name__} {dot.each}x{dot.lanes}: {f.rows}x{f.columns} positions {f.step[0]},{f.step[1]} apart, "
+           f"{f.groups}x{vectors} vectors, {taps}x{steps} steps")
+    rows, columns, nt = choices.take(key, forms)
     blocks = f.groups * -(-vectors // nt)
     item = dot.each * dot.lanes * (2 if dot.dtype == "int16" else 1)
     inside = blocks * nt * taps * steps * item <= L1
