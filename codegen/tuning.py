@@ -14,11 +14,10 @@ from . import tvm as door
 from .cpu.choices import Choices
 from .cpu.groups import Group, groups
 from .cpu.isa import isa_of
-from .cpu.model import Model
+from .cpu.model import compiled
 from .cpu.program import program
 from .latency import code
 from .timing import machine, one_sample, steady
-from .words import interface
 
 KIND = "tiles"
 
@@ -68,6 +67,5 @@ def fastest(g: Graph, key: str, forms: list[tuple], target: tvm.target.Target) -
 
 
 def seconds(g: Graph, forms: dict, target: tvm.target.Target) -> float:
-    made = program(g, isa_of(target), Choices(forms))
-    return steady(Model(tvm.compile(made.module, target=target), made, interface(g)).calls(one_sample(g), 1)).us
+    return steady(compiled(g, program(g, isa_of(target), Choices(forms)), target).calls(one_sample(g), 1)).us
 

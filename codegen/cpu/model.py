@@ -6,9 +6,9 @@ import numpy as np
 import tvm
 from tvm.runtime import tensor
 
-from ir import UserError
+from ir import Graph, UserError
 
-from ..words import check_feeds
+from ..words import check_feeds, interface
 from .program import Program
 
 
@@ -53,3 +53,8 @@ class Model:
         xs = [tensor(np.ascontiguousarray(f).reshape(-1)) for f in feeds]
         y = tensor(np.zeros(count * int(np.prod(out["shape"], dtype=int)), out["dtype"]))
         return [*xs, y, self.weights, self.rooms[threads], count, threads]
+
+
+def compiled(g: Graph, program: Program, target: tvm.target.Target) -> Model:
+    """The program of a graph as machine code in memory."""
+    return Model(tvm.compile(program.module, target=target), program, interface(g))
