@@ -47,7 +47,6 @@ class Program:
 
 def program(g: Graph, isa: Isa, choices: Choices | None = None) -> Program:
     """The program of a graph for processors of this kind."""
-    choices = choices or Choices()
     layout = Layout(g, isa)
     functions: dict[GlobalVar, tirx.PrimFunc] = {}
     steps = [kernels(g, isa, step, functions, choices) for step in layout.steps]
@@ -59,12 +58,12 @@ def program(g: Graph, isa: Isa, choices: Choices | None = None) -> Program:
     return Program(tvm.IRModule(functions), weights, size)
 
 
-def kernels(g: Graph, isa: Isa, step, functions: dict, choices: Choices) -> Step:
+def kernels(g: Graph, isa: Isa, step, functions: dict, choices: Choices | None = None) -> Step:
     """The kernels of a step of the layout; equal ones are one function."""
     made = []
 
     def add(writer) -> None:
-        k = Kernel(isa, choices)
+        k = Kernel(isa, choices or Choices())
         with k.define():
             writer(k)
         same = next((v for v, f in functions.items() if structural_equal(f, k.func)), None)
