@@ -8,10 +8,10 @@ from ir import Graph, UserError
 from ir.store import graph_hash
 
 from .cpu.choices import Choices
-from .cpu.isa import isa_of
+from .cpu.isa import SCALAR, isa_of
 from .cpu.model import Model
 from .cpu.program import Program, program
-from .deploy import Library, link, load
+from .deploy import Library, link, load, portable
 from .deploy.link import check_folder
 from .deploy.target import parse
 from .deploy.toolchain import HOST, Toolchain, compilers
@@ -22,12 +22,15 @@ def build(g: Graph, out: Path | str | None = None, target: str = "llvm", name: s
           tiles: dict | None = None) -> Model | Library | None:
     """The graph compiled for a CPU, ready to be called on any number of samples.
 
-    target: "llvm" is this machine's CPU, "llvm -mcpu=NAME" another (x86-64-v3, cascadelake, ...), "aarch64" a 64-bit Arm.
+    target: "llvm" is this machine's CPU, "llvm -mcpu=NAME" another (x86-64-v3, cascadelake, ...), "aarch64" a 64-bit Arm, "c" one file of C
+    for any other machine.
     out: a folder for libNAME.so, libNAME.a, NAME.h, the program NAME, run.py and, last, manifest.json, which vouches for the rest;
-    codegen.load reads it.  The result is None if this machine cannot run what was built.
+    codegen.load reads it.  For "c", NAME.c, NAME.h and manifest.json.  The result is None if this machine cannot run what was built.
     tiles: forms of kernels that were found to be fast, as codegen.tuning.tune returns them.
     UserError: a target that is not a CPU of LLVM's, no C compiler to link with, a folder that cannot be written.
     """
+    if target == portable.TARGET:
+        return _portable(g, out, name)
     toolchain = parse(target)
     if out is None and toolchain.machine != HOST:
         raise UserError(f"code for {toolchain.machine} cannot be called on this {HOST}; give a folder to build it into")
@@ -38,8 +41,7 @@ def build(g: Graph, out: Path | str | None = None, target: str = "llvm", name: s
     executable = tvm.compile(made.module, target=tvm.target.Target(toolchain.target))
     if out is None:
         return Model(executable, made, interface(g))
-    about = {**interface(g), "graph_hash": graph_hash(g), "workspace": made.workspace, "versions": {"tvm": tvm.__version__}}
-    link(_object(executable), made.weights.tobytes(), about, out, toolchain, name)
+    link(_object(executable), made.weights.tobytes(), _about(g, made), out, toolchain, name)
     try:
         return load(out)
     except UserError:  # it was just written: it is for another machine
@@ -58,6 +60,20 @@ def parse_target(text: str) -> tvm.target.Target:
 
 def _program(g: Graph, toolchain: Toolchain, tiles: dict | None) -> Program:
     return program(g, isa_of(tvm.target.Target(toolchain.target)), Choices(tiles or {}))
+
+
+def _portable(g: Graph, out: Path | str | None, name: str) -> None:
+    if out is None:
+        raise UserError("C code cannot be called here; give a folder to write it into")
+    made = program(g, SCALAR)
+    private = tvm.IRModule({gv: f for gv, f in made.module.functions.items() if gv.name_hint != "main"})  # which is for TVM's FFI
+    with tvm.transform.PassContext(config={"tirx.disable_vectorize": True}):
+        code = tvm.compile(private, target=tvm.target.Target("c")).mod.inspect_source()
+    portable.write(code, made.weights.tobytes(), _about(g, made), out, name)
+
+
+def _about(g: Graph, made: Program) -> dict:
+    return {**interface(g), "graph_hash": graph_hash(g), "workspace": made.workspace, "versions": {"tvm": tvm.__version__}}
 
 
 def _object(executable) -> bytes:

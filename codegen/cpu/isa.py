@@ -62,6 +62,7 @@ ISAS = (Isa("avx512vnni", 16, 32, "uint8", "vnni", ("avx512f", "avx512bw", "avx5
         Isa("sse2", 4, 16, "uint8", "madd", ("sse2",)),
         Isa("dotprod", 4, 32, "int8", "sdot", ("neon", "dotprod")),
         Isa("generic", 4, 16, "uint8", "none", ()))  # the last one fits any processor
+SCALAR = Isa("scalar", 1, 16, "uint8", "none", ())  # for C, which has no vectors
 
 
 def isa_of(target: tvm.target.Target) -> Isa:

@@ -9,7 +9,7 @@ from .matmul import write_matmul, write_packed_matmul
 from .movers import write_concat, write_gather, write_pad, write_recur
 from .pointwise import write_body
 from .pools import write_pool
-from .products import write_products
+from .products import write_plain, write_products
 from .rows import write_rows
 
 
@@ -27,6 +27,8 @@ def write(k: Kernel, g: Graph, run: Run) -> None:
         return write_body(k, group.body, tensors, body, group.sink.name)
     x = tensors[a.args[0]] if a.args else None
     match a.op:
+        case Dense() | Conv() if k.isa.lanes == 1:  # C: no vectors, no tiles
+            return write_plain(k, a, x, types, body)
         case Conv() if depthwise(a, x, types):
             return write_depthwise(k, a, x, types, body)
         case Dense() | Conv():

@@ -40,13 +40,13 @@ class Object:
         found = [(at, SYMBOL.unpack_from(self.data, at)) for at in places]
         return [(at, self.names[f[0]:self.names.index(0, f[0])].decode(), f) for at, f in found if f[1] >> 4 != LOCAL]
 
-    def renamed(self, new: Callable[[str], str]) -> bytes:
-        """The object with the outside symbols under new names, and those defined in it hidden from other libraries of a process."""
+    def renamed(self, new: Callable[[str, bool], str]) -> bytes:
+        """The object with its outside symbols as new(name, defined in it?), those defined in it hidden from other libraries of a process."""
         strings = bytearray(self.names)
         for at, name, (_, info, other, section, value, size) in self.symbols():
             hidden = other if section == UNDEFINED else HIDDEN
             SYMBOL.pack_into(self.data, at, len(strings), info, hidden, section, value, size)
-            strings += new(name).encode() + b"\0"
+            strings += new(name, section != UNDEFINED).encode() + b"\0"
         place = self.table + SECTION.size * self.symtab[6]
         header = list(self.sections[self.symtab[6]])
         header[4], header[5] = len(self.data), len(strings)  # the longer names go to the end of the file

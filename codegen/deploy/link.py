@@ -59,7 +59,7 @@ def check_folder(folder: Path) -> None:
 
 def _sources(work: Path, compiled: Object, weights: bytes, manifest: dict, toolchain: Toolchain) -> None:
     name, features = manifest["name"], {f: KNOWN[toolchain.machine][f] for f in toolchain.features}
-    (work / "traced.o").write_bytes(compiled.renamed(lambda old: source.symbol(name, old)))
+    (work / "traced.o").write_bytes(compiled.renamed(lambda *old: source.symbol(name, *old)))
     (work / "weights.bin").write_bytes(weights)
     (work / "weights.S").write_text(source.weights_source(manifest))
     (work / f"{name}.h").write_text(source.header(manifest))
@@ -77,7 +77,7 @@ def _build(work: Path, commands: tuple[list[str], list[str]], name: str) -> list
     run([*library, *FLAGS, "-DQS_NO_THREADS", "-c", f"{name}.c", "-o", "single.o"], work, "the runtime")
     members = {"graph.o": "graph.o", "weights.o": "weights.o", "runtime.o": "single.o"}
     (work / f"lib{name}.a").write_bytes(archive({member: (work / file).read_bytes() for member, file in members.items()}))
-    parts = [f"{name}.c", "graph.o", "weights.o", "-pthread"]
+    parts = [f"{name}.c", "graph.o", "weights.o", "-pthread", "-lm"]
     run([*library, *FLAGS, "-fPIC", "-shared", *parts, *LINK, "-o", f"lib{name}.so"], work, "the shared library")
     run([*program, *FLAGS, "-DQS_PROGRAM", *parts, *LINK, "-o", name], work, "the program")
     return [f"lib{name}.so", f"lib{name}.a", f"{name}.h", name, "run.py"]

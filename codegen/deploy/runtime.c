@@ -281,6 +281,7 @@ static int qs_start(qs_pool *p) {
 #else
 static int qs_cpus(void) { return 1; }
 
+#if !defined(QS_PORTABLE)
 static int qs_launch(qs_task task, void *data, int tasks) {
   qs_group alone = {NULL, 1};
   (void)tasks;
@@ -292,11 +293,13 @@ static int qs_barrier(int id, qs_group *group) {
   return 0;
 }
 #endif
+#endif
 
 /* ---- what the compiled code calls, under the names that source.py gives them ------------------------------------------------- */
 
 static void *qs_allocate(size_t bytes) { return aligned_alloc(QS_ALIGN, (bytes + QS_ALIGN) / QS_ALIGN * QS_ALIGN); }
 
+#if !defined(QS_PORTABLE) /* C code of a graph calls none of these */
 static void *qs_workspace(int device, int id, uint64_t bytes, int code, int bits) {
   (void)device, (void)id, (void)code, (void)bits;
   return qs_allocate(bytes);
@@ -323,6 +326,7 @@ void QS_RAISE(const char *kind, const char **parts, int32_t count) {
     }
   qs_text[used] = 0;
 }
+#endif
 
 /* ---- a model: a graph, its weights, and memory to run it in --------------------------------------------------------------------- */
 
@@ -470,8 +474,8 @@ static int qs_run_all(qs_model *m, const void *const *xs, void *y, size_t n) {
     widest = qs_bytes(&g->inputs[i], 1) > widest ? qs_bytes(&g->inputs[i], 1) : widest;
     places |= (uintptr_t)xs[i];
   }
-  /* the code counts bytes in 32 bits; groups but the last are a multiple of QS_ALIGN samples where they can, so that all start aligned */
-  size_t group = INT32_MAX / widest;
+  /* The code counts samples times threads in 32 bits.  Groups but the last are a multiple of QS_ALIGN samples where they can be: all start aligned. */
+  size_t group = INT32_MAX / widest / (size_t)m->threads;
   group = group >= QS_ALIGN ? group / QS_ALIGN * QS_ALIGN : 1;
   if (places % QS_ALIGN || (group < n && group < QS_ALIGN)) {
     const size_t some = (1 << 20) / widest + (size_t)m->threads;

@@ -18,9 +18,12 @@ def check_name(name: str) -> None:
         raise UserError(f"{name!r} cannot name a library: give a small letter, then small letters, digits and _, up to 40, and no word of C")
 
 
-def symbol(name: str, old: str) -> str:
-    """The name, in the library of model `name`, of what compiled code calls `old`: two models can be linked into one program."""
-    return f"{name}__{HOOKS.get(old, old.strip('_'))}"
+def symbol(name: str, old: str, defined: bool = True) -> str:
+    """The name, in the library of model `name`, of what compiled code calls `old`: two models can be linked into one program.
+
+    What it takes from libc (memset) keeps its name.
+    """
+    return f"{name}__{HOOKS.get(old, old.strip('_'))}" if defined or old in HOOKS else old
 
 
 def parameters(manifest: dict) -> list[str]:
@@ -41,7 +44,6 @@ def header(manifest: dict) -> str:
     name, inputs, output, upper = manifest["name"], manifest["inputs"], manifest["output"], manifest["name"].upper()
     words = parameters(manifest)
     constants = [line for w, t in [*zip(words, inputs), ("y", output)] for line in _constants(f"{upper}_{w.upper()}", t)]
-    arguments = ", ".join([f"{name} *m", *(f"const {i['dtype']}_t *{w}" for w, i in zip(words, inputs)), f"{output['dtype']}_t *y", "size_t n"])
     return f"""/* {name}: a network of integers compiled by qsearch for {manifest["machine"]} ({manifest["target"]}); graph {manifest["graph_hash"]}.
  *
  *   {name} *m = {name}_create(1);
@@ -75,7 +77,7 @@ typedef struct {name} {name};
 {upper}_API {name} *{name}_create(int threads);
 
 /* y of n samples.  0, or -1 with a line in {name}_error(): a value outside its interval, a missing array, a model that runs in another thread. */
-{upper}_API int {name}_run({arguments});
+{upper}_API int {name}_run({arguments(manifest)});
 
 /* What went wrong last in this thread. */
 {upper}_API const char *{name}_error(void);
@@ -91,27 +93,35 @@ typedef struct {name} {name};
 
 def source(manifest: dict, features: dict[str, tuple]) -> str:
     """NAME.c: tables of the model behind runtime.c, and the public functions; with -DQS_PROGRAM also main()."""
-    name, inputs, output = manifest["name"], manifest["inputs"], manifest["output"]
-    words = parameters(manifest)
+    name = manifest["name"]
     names = "".join(f"#define QS_{new.upper()} {symbol(name, old)}\n" for old, new in HOOKS.items())
-    shapes = "".join(f"static const int64_t qs_shape{k}[] = {{{', '.join(map(str, [*t['shape'], 0]))}}};\n" for k, t in enumerate([*inputs, output]))
-    table = "".join(f"  {_row(t, k)},\n" for k, t in enumerate(inputs))
-    needs = "".join(f'  {{"{f}", {leaf}u, {sub}u, {reg}, {bit}, {saved}u}},\n' for f, (leaf, sub, reg, bit, saved) in features.items())
-    typed = ", ".join([f"{name} *m", *(f"const {i['dtype']}_t *{w}" for w, i in zip(words, inputs)), f"{output['dtype']}_t *y", "size_t n"])
     return f"""{names}#include "{name}.h"
 #include "runtime.c"
 
 extern int QS_ENTRY(void *self, const qs_any *args, int32_t count, qs_any *result);
 extern const uint8_t {name}__weights[], {name}__weights_end[];
 
-{shapes}static const qs_tensor qs_inputs[] = {{
+{tables(manifest, features)}#ifdef QS_PROGRAM
+#include "program.c"
+int main(int argc, char **argv) {{ return qs_main(&qs_this, argc, argv); }}
+#endif
+"""
+
+
+def tables(manifest: dict, features: dict[str, tuple]) -> str:
+    """What runtime.c must know of the model, and its public functions."""
+    name, inputs, output, words = manifest["name"], manifest["inputs"], manifest["output"], parameters(manifest)
+    shapes = "".join(f"static const int64_t qs_shape{k}[] = {{{', '.join(map(str, [*t['shape'], 0]))}}};\n" for k, t in enumerate([*inputs, output]))
+    table = "".join(f"  {_row(t, k)},\n" for k, t in enumerate(inputs))
+    needs = "".join(f'  {{"{f}", {leaf}u, {sub}u, {reg}, {bit}, {saved}u}},\n' for f, (leaf, sub, reg, bit, saved) in features.items())
+    return f"""{shapes}static const qs_tensor qs_inputs[] = {{
 {table}}};
 static const qs_tensor qs_output = {_row(output, len(inputs))};
 static const qs_feature qs_features[] = {{
 {needs}  {{"", 0, 0, 0, 0, 0}}
 }};
 static const qs_graph qs_this = {{
-  "{name}", "{manifest['target']}", "{manifest['weights_hash']}", QS_ENTRY, qs_inputs, &qs_output, {len(inputs)},
+  "{name}", "{manifest['target']}", "{manifest['weights_hash']}", {symbol(name, "__tvm_ffi_main")}, qs_inputs, &qs_output, {len(inputs)},
   qs_features, {len(features)}, {name}__weights, {name}__weights_end, {manifest['sizes']['weights']}, {manifest['workspace']},
 }};
 
@@ -119,15 +129,17 @@ static const qs_graph qs_this = {{
 void {name}_destroy({name} *m) {{ qs_destroy((qs_model *)m); }}
 const char *{name}_error(void) {{ return qs_text; }}
 
-int {name}_run({typed}) {{
+int {name}_run({arguments(manifest)}) {{
   const void *xs[] = {{{", ".join(words)}}};
   return qs_run((qs_model *)m, xs, y, n);
 }}
-#ifdef QS_PROGRAM
-#include "program.c"
-int main(int argc, char **argv) {{ return qs_main(&qs_this, argc, argv); }}
-#endif
 """
+
+
+def arguments(manifest: dict) -> str:
+    """Those of NAME_run."""
+    inputs = [f"const {i['dtype']}_t *{w}" for w, i in zip(parameters(manifest), manifest["inputs"])]
+    return ", ".join([f"{manifest['name']} *m", *inputs, f"{manifest['output']['dtype']}_t *y", "size_t n"])
 
 
 def weights_source(manifest: dict) -> str:

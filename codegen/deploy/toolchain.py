@@ -67,5 +67,6 @@ def run(command: list[str], folder: Path, what: str) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        telling = next((line for line in lines if "error" in line or "cannot" in line), lines[-1] if lines else f"exit code {done.returncode}")
+        telling = next((line for line in lines if any(word in line for word in ("undefined", "error", "cannot"))),
+                       lines[-1] if lines else f"exit code {done.returncode}")
         raise UserError(f"{command[0]} could not make {what}: {telling.strip()}; is a whole C toolchain for this target installed?")
