@@ -64,7 +64,7 @@ def _private(code: str) -> str:
     """TVM's functions, none of them seen outside of the file, without its headers."""
     body = code[code.index("TVM_DLL"):]
     body = re.sub(r'#ifdef __cplusplus\nextern "C"\n#endif\n', "", body)
-    body = re.sub(r"^TVM_DLL double \w+\(.*\);\n", "", body, flags=re.MULTILINE)  # math.h has them
+    body = re.sub(r"^TVM_DLL (?:double|float) \w+\(.*\);\n", "", body, flags=re.MULTILINE)  # math.h has them
     return body.replace("TVM_DLL ", "static ")
 
 
