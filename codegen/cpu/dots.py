@@ -37,10 +37,9 @@ class Dot:
         w = w.reshape(vectors, lanes, taps, -1, self.each // self.sub, self.sub).transpose(0, 2, 3, 4, 1, 5)
         return w.reshape(*w.shape[:3], -1).astype(self.dtype)
 
-    def word(self, x: Tensor, at, count: int, dtype: str):
-        """`count` stored elements, the same in all lanes."""
-        bits = T.reinterpret(x.buffer[T.ramp(at, 1, count)], dtype="int32")
-        return T.reinterpret(T.broadcast(bits, self.lanes), dtype=dtype)
+    def word(self, x: Tensor, at, count: int):
+        """`count` stored elements that make up 32 bits, the same in all lanes."""
+        return T.broadcast(T.reinterpret(x.buffer[T.ramp(at, 1, count)], dtype="int32"), self.lanes)
 
     def row(self, w: tirx.Buffer, at, i: int = 0):
         """Row i of the weights of a step."""
@@ -51,7 +50,11 @@ class Dot:
 class Four(Dot):
     """vpdpbusd or sdot: four products of bytes a lane and instruction."""
 
-    def input(self, x: Tensor, at): return self.word(x, at, 4, f"int8x{4 * self.lanes}")
+    def input(self, x: Tensor, at): return self.operand(self.word(x, at, 4))
+
+    def operand(self, words):
+        """What `add` takes, of words of four stored bytes."""
+        return T.reinterpret(words, dtype=f"int8x{4 * self.lanes}")
 
     def weights(self, w, at): return self.row(w, at)
 
@@ -62,7 +65,7 @@ class Two(Dot):
     """vpdpwssd: two products of words a lane and instruction."""
 
     def input(self, x: Tensor, at):
-        v = self.word(x, at, 2, f"int16x{2 * self.lanes}")
+        v = T.reinterpret(self.word(x, at, 2), dtype=f"int16x{2 * self.lanes}")
         return v ^ tirx.const(-self.shift, f"int16x{2 * self.lanes}") if self.shift else v
 
     def weights(self, w, at): return self.row(w, at)
@@ -81,9 +84,12 @@ class Halves(Dot):
 
     def registers(self, positions: int, vectors: int) -> int: return positions * vectors + 2 * vectors + 3
 
-    def input(self, x: Tensor, at):
+    def input(self, x: Tensor, at): return self.operand(self.word(x, at, 4))
+
+    def operand(self, words):
+        """What `add` takes, of words of four stored bytes."""
         dtype = f"uint16x{2 * self.lanes}"
-        v = self.word(x, at, 4, dtype)
+        v = T.reinterpret(words, dtype=dtype)
         return v & tirx.const(255, dtype), v >> tirx.const(8, dtype)
 
     def weights(self, w, at):
@@ -102,7 +108,8 @@ class Unsaturated(Dot):
 
     def registers(self, positions: int, vectors: int) -> int: return positions * vectors + self.each // 4 + 3
 
-    def input(self, x: Tensor, at): return [self.word(x, at + 4 * i, 4, f"int8x{4 * self.lanes}") for i in range(self.each // 4)]
+    def input(self, x: Tensor, at):
+        return [T.reinterpret(self.word(x, at + 4 * i, 4), dtype=f"int8x{4 * self.lanes}") for i in range(self.each // 4)]
 
     def weights(self, w, at): return [self.row(w, at, i) for i in range(self.each // 4)]
 

@@ -136,18 +136,18 @@ class Layout:
         return place
 
     def packed(self, n: Node, reads: dict[str, Place]) -> Packed | None:
-        """The second factor packed, if four products an instruction can be had and int32 holds each term of the sums."""
+        """The second factor packed, if the processor has an instruction for products of bytes and int32 holds each term of the sums."""
         left, right = (reads[a] for a in n.args)
-        if not self.isa.four or {left.dtype, right.dtype} != {self.isa.byte}:
+        if self.isa.products == "none" or {left.dtype, right.dtype} != {self.isa.byte}:
             return None
         (*lead, rows, inner), columns = left.shape, right.shape[-1]
         base = right.base + (128 if self.isa.byte == "uint8" else 0)
-        if (128 * abs(left.base) + abs(left.base * base) + 255 * abs(base)) * inner + magnitude(n.type) > (1 << 31) - 1:
+        if (128 * abs(left.base) + abs(left.base * base) + 255 * (abs(base) + 128)) * inner + magnitude(n.type) > (1 << 31) - 1:
             return None
         steps, vectors, count = -(-inner // 4), -(-columns // self.isa.lanes), math.prod(lead)
         wide = vectors * self.isa.lanes * count
         sums = Storage("workspace", "int32", count * rows) if base else None
-        to = Packed(steps, vectors, base, Storage("workspace", "uint32", wide * steps), Storage("workspace", "int32", wide), sums)
+        to = Packed(steps, vectors, base, Storage("workspace", "int8", 4 * wide * steps), Storage("workspace", "int32", wide), sums)
         self.steps.append(Pack(left, right, to))
         return to
 

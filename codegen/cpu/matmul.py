@@ -12,7 +12,9 @@ from ir import Ints, Node
 
 from ..words import magnitude
 from .body import Body, calc
-from .kernel import Kernel, Tensor, loops, pieces, reduced
+from .dots import Four, Halves
+from .isa import Isa
+from .kernel import Kernel, Tensor, bits, cast, lane, loops, pieces, reduced
 from .layout import Pack, Packed
 
 SIGN = 0x80808080  # takes unsigned bytes to signed ones, 128 less each
@@ -46,45 +48,38 @@ def write_pack(k: Kernel, step: Pack) -> None:
     steps, vectors = to.steps, to.vectors
     codes, starts = k.buffer(to.codes), k.buffer(to.starts)
     flip = tirx.const(SIGN if k.isa.byte == "uint8" else 0, "uint32")
-    q = to.right_base
+    p, q = step.left.base, to.right_base
     with k.tasks(*lead, vectors) as (*i, o):
         task = flat(i, lead)
-        first = (task * vectors + o) * steps
+        first = (task * vectors + o) * steps * lanes * 4
 
-        def word(s, v, rows: int):
-            """Four rows of a column as one word; the last one may have fewer."""
-            if b.place.strides[-2] == 1:
-                at = b.at(*i, s * 4, o * lanes + v)
-                four = T.reinterpret(b.buffer[T.ramp(at, 1, 4)], dtype="uint32")
+        def put(s, v, size: int, rows: int):
+            """Four rows of `size` columns as words; the last ones may be fewer."""
+            if size == 1:
+                word = T.reinterpret(b.buffer[T.ramp(b.at(*i, s * 4, o * lanes + v), 1, 4)], dtype="uint32")
             else:
-                four = tirx.const(0, "uint32")
+                word = tirx.const(0, f"uint32x{size}")
                 for j in range(rows):
-                    byte = T.reinterpret(b.stored(*i, s * 4 + j, o * lanes + v), dtype="uint8")
-                    four = four | byte.astype("uint32") << tirx.const(8 * j, "uint32")
-            return (four ^ flip) & tirx.const((1 << 8 * rows) - 1, "uint32")
+                    byte = cast(bits(b.stored(*i, s * 4 + j, lane(o * lanes + v, size)), "uint8"), "uint32")
+                    word = word | byte << tirx.const(8 * j, "uint32")
+            word = (word ^ flip) & tirx.const((1 << 8 * rows) - 1, "uint32")
+            T.buffer_store(codes, T.reinterpret(word, dtype=f"int8x{4 * size}"), [T.ramp(first + (s * lanes + v) * 4, 1, 4 * size)])
 
-        def put(s, rows: int):
-            at = (first + s) * lanes
-            if b.place.strides[-2] == 1:
+        def fours(s, rows: int):
+            if b.place.strides[-2] == 1:  # four of a column lie side by side
                 with T.serial(lanes) as v:
-                    T.buffer_store(codes, word(s, v, rows), [at + v])
+                    put(s, v, 1, rows)
             else:
-                with T.vectorized(lanes) as v:
-                    T.buffer_store(codes, word(s, v, rows), [at + v])
+                put(s, 0, lanes, rows)
         with loops(inner // 4) as (s,):
-            put(s, 4)
+            fours(s, 4)
         if inner % 4:
-            put(inner // 4, inner % 4)
-        acc = k.registers(lanes)
-        every = T.ramp(0, 1, lanes)
-        T.buffer_store(acc, T.broadcast(tirx.const(0, "int32"), lanes), [every])
-        if step.left.base:
-            with loops(steps) as (s,):
-                w = T.reinterpret(codes[T.ramp((first + s) * lanes, 1, lanes)], dtype=f"int8x{4 * lanes}")
-                T.buffer_store(acc, k.isa.dot(acc[every], tirx.const(0x01010101, "int32"), w), [every])
-        p = step.left.base
-        with T.vectorized(lanes) as v:
-            T.buffer_store(starts, acc[v] * p + p * inner * q if p else tirx.const(0, "int32"), [(task * vectors + o) * lanes + v])
+            fours(inner // 4, inner % 4)
+        at = T.ramp((task * vectors + o) * lanes, 1, lanes)
+        if p:
+            T.buffer_store(starts, column_sums(k, codes, first, steps, p, p * inner * q), [at])
+        else:
+            T.buffer_store(starts, T.broadcast(tirx.const(0, "int32"), lanes), [at])
         if to.rows is not None:
             sums, height = k.buffer(to.rows), a.place.shape[-2]
             per = -(-height // vectors)  # this task's share of the rows
@@ -92,6 +87,22 @@ def write_pack(k: Kernel, step: Pack) -> None:
                 r = o * per + j
                 with T.If(r < height), T.Then():
                     T.buffer_store(sums, total(k, a, [*i, r], inner) * q, [task * height + r])
+
+
+def column_sums(k: Kernel, codes, first, steps: int, factor: int, more: int):
+    """The sums of the packed columns, times `factor`, and more."""
+    lanes, dot = k.isa.lanes, product(k.isa)
+    acc, whole = k.registers(lanes), T.ramp(0, 1, lanes)
+    T.buffer_store(acc, T.broadcast(tirx.const(0, "int32"), lanes), [whole])
+    ones = T.broadcast(tirx.const(0x01010101, "int32"), lanes)
+    with loops(steps) as (s,):
+        T.buffer_store(acc, dot.add(acc[whole], dot.operand(ones), dot.weights(codes, first + s * lanes * 4)), [whole])
+    return acc[whole] * factor + more
+
+
+def product(isa: Isa) -> Four | Halves:
+    """How four bytes in each lane are multiplied by four packed ones."""
+    return Four(isa.lanes) if isa.four else Halves(isa.lanes)
 
 
 def total(k: Kernel, a: Tensor, row: list, inner: int):
@@ -113,14 +124,14 @@ def flat(index: list, shape: list[int]):
 
 
 def write_packed_matmul(k: Kernel, n: Node, a: Tensor, packed: Packed, body: Body) -> None:
-    """Rows by vectors of columns in tiles of registers, four products an instruction."""
+    """Rows by vectors of columns in tiles of registers."""
     *lead, rows, columns = n.type.shape
-    lanes, steps, vectors = k.isa.lanes, packed.steps, packed.vectors
+    lanes, steps, vectors, dot = k.isa.lanes, packed.steps, packed.vectors, product(k.isa)
     codes, starts = k.buffer(packed.codes), k.buffer(packed.starts)
     sums = k.buffer(packed.rows) if packed.rows is not None else None
-    parts = -(-vectors // (5 if k.isa.registers == 32 else 3))
+    parts = -(-vectors // (5 if k.isa.registers == 32 else 3 if k.isa.four else 2))
     widths = [vectors // parts + (i < vectors % parts) for i in range(parts)]
-    tall = min(rows, (24 if k.isa.registers == 32 else 12) // max(widths))
+    tall = next(t for t in range(min(rows, 24 // max(widths)), 0, -1) if t == 1 or dot.registers(t, max(widths)) <= k.isa.registers)
     lift = body.lift(n, single=True)
     shift = 0 if lift is None else -int(lift[0])
     tiles, rest = divmod(rows, tall)
@@ -137,18 +148,17 @@ def write_packed_matmul(k: Kernel, n: Node, a: Tensor, packed: Packed, body: Bod
                     start = start + T.broadcast(tirx.const(shift, "int32"), lanes)
                 T.buffer_store(acc[p], start, [T.ramp(j * lanes, 1, lanes)])
             with loops(steps) as (s,):
-                at = [((task * vectors + first + j) * steps + s) * lanes for j in range(width)]
-                ws = [T.reinterpret(codes[T.ramp(v, 1, lanes)], dtype=f"int8x{4 * lanes}") for v in at]
+                at = [((task * vectors + first + j) * steps + s) * lanes * 4 for j in range(width)]
+                ws = [dot.weights(codes, v) for v in at]
                 for p in range(count):
-                    x = T.reinterpret(a.buffer[T.ramp(a.at(*i, tile * tall + p, s * 4), 1, 4)], dtype="int32")
+                    x = dot.input(a, a.at(*i, tile * tall + p, s * 4))
                     for j in range(width):
                         at = T.ramp(j * lanes, 1, lanes)
-                        T.buffer_store(acc[p], k.isa.dot(acc[p][at], x, ws[j]), [at])
+                        T.buffer_store(acc[p], dot.add(acc[p][at], x, ws[j]), [at])
             for p, j in itertools.product(range(count), range(width)):
                 for start, number, z in pieces(min(lanes, columns - (first + j) * lanes), lanes):
                     for at in (j * lanes + start + m * z for m in range(number)):
-                        with T.vectorized(z) as v:
-                            body.store([*i, tile * tall + p, first * lanes + at + v], **{n.name: acc[p][at + v]})
+                        body.store([*i, tile * tall + p, lane(first * lanes + at, z)], **{n.name: acc[p][lane(at, z)]})
 
         def all_parts(count: int):
             for first, width in zip(itertools.accumulate([0, *widths]), widths):

@@ -10,7 +10,7 @@ from ir import Node
 from .body import Body
 from .dots import Dot
 from .field import Field, flattened
-from .kernel import Kernel, Tensor, loops, pieces
+from .kernel import Kernel, Tensor, lane, loops, pieces
 from .tiling import tiling
 
 
@@ -141,8 +141,8 @@ class Tiles:
         def put(count: int) -> None:
             for start, number, size in pieces(max(0, min(count, lanes)), lanes):
                 for q in range(number):
-                    with T.vectorized(size) as v:
-                        self.body.store(self.f.index(first + (start + q * size) + v, r, c), **{self.n.name: acc[start + q * size + v]})
+                    at = start + q * size
+                    self.body.store(self.f.index(lane(first + at, size), r, c), **{self.n.name: acc[lane(at, size)]})
         if last >= lanes or self.blocks == 1:
             put(last)
         else:
