@@ -1,7 +1,8 @@
-"""Graphs around products of matrices of bytes, for backends with tiles: PRODUCTS = {name: graph}."""
+"""Graphs of what a backend may compute in one kernel: products of bytes in tiles, rows that are normed: PRODUCTS = {name: graph}."""
 import numpy as np
 
-from ir import Add, Conv, Dense, Graph, Input, Ints, MatMul, MaxPool, Requant, Reshape, Slice, SumPool, Transpose
+from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Requant, Reshape, Slice, Sqrt,
+                SumPool, Transpose)
 
 RNG = np.random.default_rng(11)
 
@@ -67,6 +68,51 @@ def attention(tokens: int, heads: int, width: int) -> Graph:
     return g
 
 
+def named(x: Ints, *steps) -> Graph:
+    """Nodes (name, op, *arguments) behind the input "x"."""
+    g = Graph()
+    g.add("x", Input(x))
+    for name, op, *args in steps:
+        g.add(name, op, *args)
+    return g
+
+
+def whole(length: int): return (length,), (length,), ((0, 0),)
+
+
+def norm(rows: int, length: int) -> Graph:
+    """A layer norm: mean, variance, root and division of each row."""
+    wide, scale = 1 << 40, RNG.integers(1 << 8, 1 << 10, length)
+    return named(
+        Ints((rows, length), -2000, 2000), ("sum", SumPool(*whole(length)), "x"), ("minus", Requant([-1], 0, 0, -wide, wide), "sum"),
+        ("mean", Expand((rows, length)), "minus"), ("times", Requant([length], 0, 0, -wide, wide), "x"), ("centred", Add(), "times", "mean"),
+        ("narrow", Requant([1], 3, 0, -wide, wide), "centred"), ("squares", Mul(), "narrow", "narrow"), ("power", SumPool(*whole(length)), "squares"),
+        ("eps", Requant([1], 0, 99, 99, (1 << 52) - 1), "power"), ("sqrt", Sqrt(), "eps"), ("root", Expand((rows, length)), "sqrt"),
+        ("large", Requant([1 << 14], 0, 0, -wide, wide), "narrow"), ("ratio", Div(), "large", "root"),
+        ("scaled", Requant(scale, 9, 0, -9999, 9999, -1), "ratio"),
+        ("bias", Constant(weights(1, length)),), ("biases", Expand((rows, length)), "bias"), ("biased", Add(), "scaled", "biases"),
+        ("y", Requant([1], 5, 128, 0, 255), "biased"))
+
+
+def softmax(rows: int, length: int) -> Graph:
+    """Exponentials by table over their sum, and the largest of each row, which is read as well."""
+    table = np.round(np.exp(np.arange(-255, 1) / 32) * (1 << 20)).astype(int)
+    return named(
+        Ints((rows, length), 0, 255), ("max", MaxPool(*whole(length)), "x"), ("minus", Requant([-1], 0, 0, -255, 0), "max"),
+        ("tops", Expand((rows, length)), "minus"), ("below", Add(), "x", "tops"), ("far", Requant([1], 0, 0, -255, 0), "below"),
+        ("exp", Lut(table, -255), "far"), ("sum", SumPool(*whole(length)), "exp"), ("total", Requant([1], 9, 0, 1, 1 << 40), "sum"),
+        ("totals", Expand((rows, length)), "total"), ("share", Div(), "exp", "totals"), ("q", Requant([300], 9, 0, 0, 255), "share"),
+        ("both", Concat(1), "q", "max"))
+
+
+def there_and_back() -> Graph:
+    """What follows from the largest of each row goes through a product and meets it again: the product cannot wait for that."""
+    return named(
+        Ints((6, 32), 0, 255), ("max", MaxPool(*whole(32)), "x"), ("tops", Expand((6, 32)), "max"), ("below", Add(), "x", "tops"),
+        ("less", Requant([1], 1, 0, 0, 255), "below"), ("mixed", Dense(weights(32, 32), weights(32)), "less"), ("q", to_bytes(1, 15), "mixed"),
+        ("again", Add(), "q", "tops"), ("sum", SumPool(*whole(32)), "again"), ("all", Concat(1), "sum", "less"))
+
+
 SAME = dict(padding=((1, 1), (1, 1)))
 PRODUCTS = {
     "dense of one row": dense((), 528, 33, 0, 255, weights(33, 528)),
@@ -95,5 +141,9 @@ PRODUCTS = {
     "sums of rows": chain(Ints((5, 70), -128, 127), SumPool((70,), (70,), ((0, 0),)), to_bytes(5, 14)),
     "sums of parts of rows, wide": chain(Ints((3, 128), -2**40, 2**40), SumPool((64,), (32,), ((0, 0),))),
     "largest of rows": chain(Ints((6, 65), -128, 127), MaxPool((65,), (65,), ((0, 0),))),
+    "norm": norm(7, 70),
+    "norm of short rows": norm(5, 9),
+    "softmax": softmax(9, 65),
+    "rows that are left and met again": there_and_back(),
     "rows of a slice": chain(Ints((6, 96), 0, 255), Slice((1, 32), (6, 80), (2, 1)), Dense(weights(16, 48), weights(16)), to_bytes(16, 14, axis=-1)),
 }

@@ -1,7 +1,7 @@
 """A kernel in TIR: a grid of blocks of threads, and the memory that it reads and writes."""
 from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tvm
 from tvm import tirx
@@ -38,6 +38,10 @@ class Step:
     body: Callable
     least: int = 1
     most: int | None = None
+    also: list[Value] = field(default_factory=list)  # what it writes besides
+
+    @property
+    def values(self) -> list[Value]: return [*self.reads, self.write, *self.also]
 
 
 class Kernel:
@@ -57,7 +61,7 @@ class Kernel:
                                   for a, c in zip("xyz", step.grid)]
                     self.thread = stack.enter_context(T.launch_thread("threadIdx.x", step.threads))
                     self.buffers = {}
-                    for v in (*step.reads, step.write):
+                    for v in step.values:
                         for dtype in (v.dtype, "uint8", "uint32"):
                             self.view(v, dtype)
                     step.body(self)

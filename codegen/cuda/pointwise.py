@@ -46,10 +46,11 @@ class Chain:
         env = {self.anchor: value}
         for n in self.nodes:
             args = [env[a] if a in env and env[a] is not None else k.load(self.loads[a], b, *index) for a in n.args]
-            env[n.name] = value = self._node(k, n, args, b, index)
+            env[n.name] = value = self.node(k, n, args, b, index)
         return value
 
-    def _node(self, k, n: Node, args: list, b, index):
+    def node(self, k, n: Node, args: list, b, index):
+        """The element of n at (b, *index), where those of its arguments are `args`."""
         types = [self.types[a] for a in n.args]
         match n.op:
             case Requant(mul, shift, zero, lo, hi):

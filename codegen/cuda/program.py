@@ -4,16 +4,18 @@ from itertools import count
 
 import numpy as np
 
-from ir import (Concat, Constant, Conv, Dense, Expand, Gather, Graph, Ints, MaxPool, Op, Pad, Recur, Requant, Reshape, Slice,
+from ir import (Concat, Constant, Conv, Dense, Expand, Gather, Graph, MatMul, MaxPool, Op, Pad, Recur, Reshape, Slice,
                 SumPool, Transpose)
 
 from ..words import word
 from . import generic, tiles
-from .fuse import POINTWISE, Group, groups
+from .fuse import POINTWISE, Group, groups, only_shifts
 from .gemm import Tile
 from .kernel import Step
 from .pointwise import Chain, narrow
 from .products import Builder
+from .rowwise import Rowwise, rowwise
+from .rowwise import step as row_step
 from .values import ALIGN, Root, Value, expanded, place, reshaped, sliced, stored, transposed
 
 
@@ -55,24 +57,26 @@ class _Lowering:
         self.types = {n.name: n.type for n in g.nodes.values()}
         self.env: dict[str, Value] = {}
         self.interned: dict = {}
-        self.finals = _finals(g)
+        self.finals, self.users = _finals(g), g.users()
 
     def done(self) -> Program:
         for i, n in enumerate(self.g.inputs):
             self.env[n.name] = stored(f"x{i}", word(n.type), n.type.shape)
-        for group in groups(self.g):
-            if group.end.name not in self.env:
+        for group in groups(self.g, rowwise(self.g)) or groups(self.g):
+            if isinstance(group, Rowwise):
+                self._rowwise(group)
+            elif group.end.name not in self.env:
                 self.env[group.end.name] = self._group(group)
         result = self.env[self.g.output.name]
         if result.root.where != "y":
             self.emit(generic.copy(self.name(), result, self.new(self.g.output, None, "y")))
         lives = {}
         for i, s in enumerate(self.program.steps):
-            for v in (*s.reads, s.write):
+            for v in s.values:
                 if v.root.where == "workspace":
                     lives[v.root] = lives.get(v.root, (i, i))[0], i
         self.program.workspace = place([(r, *life) for r, life in lives.items()])
-        self.program.widest = max(v.root.size for s in self.program.steps for v in (*s.reads, s.write) if v.root.where != "weights")
+        self.program.widest = max(v.root.size for s in self.program.steps for v in s.values if v.root.where != "weights")
         return self.program
 
     def name(self) -> str: return f"{self.prefix}{next(self.numbers)}"
@@ -123,14 +127,21 @@ class _Lowering:
                 return self._concat(group, axis, args)
         chain = Chain(group, self.types, self.env, lambda a, axis, rank: self.constant(narrow(a), axis, rank))
         if isinstance(op, POINTWISE):
-            if group.end.name not in self.finals and (shifted := _shifted(group, types[0], args[0])):
-                return shifted
+            if group.end is n and n.name not in self.finals and args[0].dtype in ("int8", "uint8") and only_shifts(self.g, n):
+                return replace(args[0], zero=args[0].zero + op.zero)
             return self.emit(generic.pointwise(self.name(), chain, self.result(group, _order(args))))
         return self._anchor(group, types, args, chain)
 
+    def _rowwise(self, s: Rowwise) -> None:
+        chain = Chain(s, self.types, self.env, lambda a, axis, rank: self.constant(narrow(a), axis, rank))
+        outs = {n.name: self.finals.get(n.name) or self.new(n) for n in s.read}
+        self.emit(row_step(self.name(), s, self.types, self.env, chain, outs))
+        self.env |= outs
+
     def _anchor(self, group: Group, types, args, chain: Chain) -> Value:
         n, op = group.anchor, group.anchor.op
-        order = (*range(1, len(n.type.shape)), 0) if isinstance(op, Conv) else args[0].order() if isinstance(op, MaxPool | SumPool) else None
+        order = self._wished(group) or ((*range(1, len(n.type.shape)), 0) if isinstance(op, Conv)
+                                        else args[0].order() if isinstance(op, MaxPool | SumPool) else None)
         builder, out = Builder(self, chain), lambda: self.result(group, order)
         if made := builder.product(op, types, args, out):
             for step in tiles.steps(self.name, made, self.tile):
@@ -142,6 +153,11 @@ class _Lowering:
             return self.emit(generic.warps(self.name(), n, types, args, chain, out()))
         consts = [self.constant(narrow(a)) for a in arrays(op)]
         return self.emit(generic.step(self.name(), n, types, args, consts, chain, out()))
+
+    def _wished(self, group: Group):
+        """The order of a product of activations that is only read with its axes changed: then that is in C order, and can be reshaped."""
+        readers = [self.g.nodes[u].op for u in self.users[group.end.name]]
+        return readers[0].perm if len(readers) == 1 and isinstance(readers[0], Transpose) and isinstance(group.anchor.op, MatMul) else None
 
     def _concat(self, group: Group, axis: int, args) -> Value:
         out, at = self.result(group, args[0].order()), 0
@@ -165,15 +181,6 @@ def _finals(g: Graph) -> dict[str, Value]:
         n = inner
         found[n.name] = v
     return found
-
-
-def _shifted(group: Group, t: Ints, x: Value) -> Value | None:
-    """A requant that only adds a number to bytes needs no kernel: the value is the same memory, and `zero` is added when it is read."""
-    op = group.anchor.op
-    if group.end is group.anchor and isinstance(op, Requant) and x.dtype in ("int8", "uint8"):
-        if op.shift == 0 and len(op.mul) == 1 and op.mul[0] == 1 and op.lo <= t.lo + op.zero and t.hi + op.zero <= op.hi:
-            return replace(x, zero=x.zero + op.zero) if abs(op.zero) < 256 else None
-    return None
 
 
 def _order(args: list[Value]):
