@@ -7,7 +7,7 @@ import tvm
 from strategies import samples
 
 from codegen import tvm as backend
-from ir import Conv, Graph, Input, Ints, Requant, run
+from ir import Concat, Conv, Graph, Input, Ints, MaxPool, Pad, Requant, Reshape, Slice, Transpose, run
 
 CPUS = ("znver4", "cascadelake", "haswell", "nehalem", "x86-64")
 VECTORS = ("sse4.1", "avx2", "avx512bw", "avx512vl", "avx512vnni", "avx512vbmi")
@@ -109,3 +109,45 @@ def test_requant_by_large_shifts(shift, muls):
         g.add("q", op, g.add("x", Input(t)))
         x = np.concatenate([steps_of(op, t), samples(g, 3)])
         np.testing.assert_array_equal(backend.build(g)(x), run(g, x))
+
+
+def moved(shape, lo: int, hi: int, *ops) -> Graph:
+    g = Graph()
+    at = g.add("x", Input(Ints(shape, lo, hi)))
+    for i, op in enumerate(ops):
+        at = g.add(f"n{i}", op, at)
+    return g
+
+
+def pooled(shape, lo: int, hi: int, kernel=(2, 2)) -> Graph:
+    """A pool: its input is put channel-last, with a halo, and its output back."""
+    return moved(shape, lo, hi, MaxPool(kernel, (1, 1), ((1, 0), (0, 1))))
+
+
+def joined(axis: int, *types: Ints) -> Graph:
+    g = Graph()
+    g.add("y", Concat(axis), *[g.add(f"x{i}", Input(t)) for i, t in enumerate(types)])
+    return g
+
+
+MOVES = {
+    "3 planes": pooled((3, 37, 21), 0, 255), "2 signed planes": pooled((2, 5, 64), -128, 127), "one plane": pooled((1, 9, 10), 0, 255),
+    "4 planes": pooled((4, 8, 8), -8, 7), "5 planes": pooled((5, 4, 9), 0, 255), "17 planes": pooled((17, 6, 5), -128, 127),
+    "64 planes": pooled((64, 7, 7), 0, 255), "planes of 16 bits": pooled((19, 6, 7), -32768, 32767),
+    "planes of 32 bits": pooled((9, 6, 7), -2**31, 99),
+    "transpose": moved((37, 50), 0, 255, Transpose((1, 0)), Reshape((37 * 50,))),
+    "transpose of leading axes": moved((5, 6, 33), -128, 127, Transpose((1, 0, 2)), Reshape((990,))),
+    "transpose of three": moved((6, 20, 33), -9, 9, Transpose((2, 0, 1)), Reshape((6 * 20 * 33,))),
+    "transpose of words": moved((12, 20), 0, 65535, Transpose((1, 0)), Reshape((240,))),
+    "pad of channels": moved((16, 9, 9), 0, 255, MaxPool((1, 1), (1, 1)), Slice((0, 0, 0), (16, 9, 9), (1, 2, 2)), Pad(((8, 8), (0, 0), (0, 0)))),
+    "pad all around": moved((3, 5, 7), 0, 255, Pad(((1, 2), (0, 1), (3, 0)), -3)),
+    "pad by nothing": moved((3, 5), 0, 255, Pad(((0, 0), (0, 0)), 5)),
+    "concat of channels": joined(0, Ints((3, 5, 6), 0, 255), Ints((20, 5, 6), 0, 255), Ints((1, 5, 6), 0, 9)),
+    "concat of signs": joined(1, Ints((3, 4), 0, 127), Ints((3, 9), -128, 127)),
+    "concat of words": joined(1, Ints((3, 4), 0, 255), Ints((3, 9), -300, 127)),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_moves(name):
+    agrees(MOVES[name], "llvm", threads=2)

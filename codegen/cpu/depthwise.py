@@ -4,7 +4,6 @@ Where an instruction adds four (or two) products to a lane, a lane takes the ele
 together once serves all output rows of the tile and all kernel columns.
 """
 import itertools
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from ir import Conv, Ints, Node
 from ..words import magnitude
 from .body import INT32, Body, narrow
 from .field import field_of
-from .kernel import Kernel, Tensor
+from .kernel import Kernel, Tensor, shuffle, starts
 
 ROWS = (1, 2, 3, 4)  # output rows of a tile
 VECTORS = 16         # results of a tile, in vectors of channels, at most
@@ -169,28 +168,6 @@ class Depthwise:
             T.buffer_store(acc, self.k.isa.add_products(acc[a], values, weights, many, size), [a])
 
 
-@contextmanager
-def starts(task, sizes: tuple[int, ...], wide: tuple[int, ...]):
-    """Where the tiles of a task start on each axis: the last task of an axis has a second one that ends where the axis ends, if a rest is left."""
-    with ExitStack() as stack:
-        found = []
-        for i, size, width in zip(task, sizes, wide):
-            number, rest = divmod(size, width)
-            if rest:
-                again = stack.enter_context(T.serial(tirx.if_then_else(i == number - 1, 2, 1)))
-                i = i * width + again * rest
-            else:
-                i = i * width
-            found.append(i)
-        yield found
-
-
 def whole(lanes: int) -> int:
     """The width of the vector that computes so many channels, some of them in vain."""
     return max(4, 1 << (lanes - 1).bit_length())
-
-
-def shuffle(vectors: list, order: list[int]):
-    """Elements of vectors of one length, in this order."""
-    have = len(vectors) * vectors[0].ty.dtype.lanes
-    return tirx.Shuffle(vectors * -(-len(order) // have), [tirx.const(i, "int32") for i in order])  # TVM wants no more indices than elements

@@ -156,3 +156,25 @@ def bits(x, dtype: str):
 def reduced(kind: str, vector):
     """The lanes of a vector of integers in one: "add" or "smax"."""
     return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(f"llvm.vector.reduce.{kind}"), vector, dtype=kind_of(vector)[0])
+
+
+@contextmanager
+def starts(task, sizes: tuple[int, ...], wide: tuple[int, ...]):
+    """Where the tiles of a task start on each axis: the last task of an axis has a second one that ends where the axis ends, if a rest is left."""
+    with ExitStack() as stack:
+        found = []
+        for i, size, width in zip(task, sizes, wide):
+            number, rest = divmod(size, width)
+            if rest:
+                again = stack.enter_context(T.serial(tirx.if_then_else(i == number - 1, 2, 1)))
+                i = i * width + again * rest
+            else:
+                i = i * width
+            found.append(i)
+        yield found
+
+
+def shuffle(vectors: list, order: list[int]):
+    """Elements of vectors of one length, in this order."""
+    have = len(vectors) * vectors[0].ty.dtype.lanes
+    return tirx.Shuffle(vectors * -(-len(order) // have), [tirx.const(i, "int32") for i in order])  # TVM wants no more indices than elements

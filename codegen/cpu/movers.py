@@ -1,4 +1,4 @@
-"""Kernels that put values together: table rows, concatenation, padding, and recurrences step by step."""
+"""Rows of tables, and recurrences step by step."""
 import numpy as np
 from tvm import tirx
 
@@ -16,30 +16,6 @@ def write_gather(k: Kernel, x: Tensor, y: Tensor, table: np.ndarray) -> None:
     with k.tasks(*space) as at:
         row = x.value(*at)
         across(width, k.isa.lanes, lambda j: y.put(rows[row * width + j].astype(dtype), *at, j))
-
-
-def write_concat(k: Kernel, parts: list[Tensor], y: Tensor, axis: int) -> None:
-    start = 0
-    dtype = calc(magnitude(y.place.type))
-    shape = y.place.shape
-    with k.tasks(1):
-        for x in parts:
-            with loops(*x.place.shape[:-1]) as at:
-                def put(j, x=x, at=at, start=start):
-                    i = [*at, j]
-                    y.put(x.value(*i, dtype=dtype), *(v + start if a == axis % len(shape) else v for a, v in enumerate(i)))
-                across(x.place.shape[-1], k.isa.lanes, put)
-            start += x.place.shape[axis]
-
-
-def write_pad(k: Kernel, x: Tensor, y: Tensor, padding, value: int) -> None:
-    dtype = calc(magnitude(y.place.type))
-    with k.tasks(1):
-        with loops(*y.place.shape[:-1]) as at:
-            across(y.place.shape[-1], k.isa.lanes, lambda j: y.put(tirx.const(value, dtype), *at, j))
-        with loops(*x.place.shape[:-1]) as at:
-            across(x.place.shape[-1], k.isa.lanes,
-                   lambda j: y.put(x.value(*at, j, dtype=dtype), *(v + p[0] for v, p in zip((*at, j), padding))))
 
 
 def write_recur(k: Kernel, op: Recur, args: list[Tensor], y: Tensor) -> None:

@@ -57,6 +57,10 @@ class Place:
         at = self.offset + sum(s * k for s, k in zip(start, self.strides))
         return replace(self, type=t, offset=at, strides=tuple(s * k for s, k in zip(step, self.strides)), halo=())
 
+    def part(self, start: dict[int, int], t: Ints) -> "Place":
+        """Where values of type t lie that stand in this value from `start` on (0 on other axes)."""
+        return self.sliced([start.get(i, 0) for i in range(len(self.shape))], (1,) * len(self.shape), t)
+
     def expanded(self, t: Ints) -> "Place":
         strides = tuple(0 if was == 1 else k for was, k in zip(self.shape, self.strides))
         return replace(self, type=t, strides=strides, halo=())

@@ -2,7 +2,6 @@
 import itertools
 
 from ir import Node
-from tvm import tirx
 
 from .body import Body
 from .kernel import Kernel, Tensor, across, loops
@@ -15,15 +14,6 @@ def write_body(k: Kernel, nodes: tuple[Node, ...], tensors: dict[str, Tensor], b
     """Every element of the sink, by the nodes."""
     channels = {n.op.axis % len(n.type.shape) for n in nodes if len(getattr(n.op, "mul", ())) > 1}
     sweep(k, [t.place for t in tensors.values()], tensors[sink].place, channels, lambda index: body.store(index))
-
-
-def write_copy(k: Kernel, source: Place, to: Place) -> None:
-    """The value at `source` again at `to`, as stored bytes where both mean the same."""
-    x, y = k.tensor(source), k.tensor(to)
-    if source.dtype == to.dtype and source.base == to.base:
-        return sweep(k, [source, to], to, set(), lambda i: y.put_stored(x.stored(*i), *i), k.isa.lanes * 4)
-    dtype = "int32" if source.type.bits < 32 else "int64"
-    sweep(k, [source, to], to, set(), lambda i: y.put(x.value(*i, dtype=dtype), *i))
 
 
 def sweep(k: Kernel, places: list[Place], to: Place, apart: set[int], body, lanes: int = 0) -> None:
@@ -49,25 +39,3 @@ def merged(places: list[Place], to: Place, apart: set[int]) -> list[tuple[int, i
             size *= found.pop()[1]
         found.append((axis, size))
     return found
-
-
-def write_fill(k: Kernel, to: Place) -> None:
-    """The halo of a place: what lies before and after its elements on each axis."""
-    y, rank = k.tensor(to), len(to.shape)
-    code = tirx.const(to.fill - to.base, to.dtype)
-    with k.tasks(1):
-        for i, axis in enumerate(a for a in to.order if any(to.halo[a])):
-            outer = [a for a in to.order if any(to.halo[a])][:i]  # their halo is filled, with all that lies in it
-            starts = {a: (0, to.shape[a]) for a in range(rank)}
-            starts |= {a: (-to.halo[a][0], to.shape[a] + sum(to.halo[a])) for a in to.order if any(to.halo[a]) and a not in outer}
-            for begin, count in ((-to.halo[axis][0], to.halo[axis][0]), (to.shape[axis], to.halo[axis][1])):
-                if count:
-                    fill(k, y, starts | {axis: (begin, count)}, code)
-
-
-def fill(k: Kernel, y: Tensor, box: dict[int, tuple[int, int]], code) -> None:
-    """A box of stored codes: (first, count) of each axis."""
-    *outer, inner = y.place.order
-    with loops(*(box[a][1] for a in outer)) as at:
-        index = {a: i + box[a][0] for a, i in zip(outer, at)}
-        across(box[inner][1], k.isa.lanes * 4, lambda j: y.put_stored(code, *(index.get(a, j + box[inner][0]) for a in range(len(y.place.shape)))))

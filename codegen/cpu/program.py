@@ -21,9 +21,9 @@ from .isa import Isa
 from .kernel import Kernel
 from .layout import Copy, Layout, Pack
 from .matmul import write_pack
+from .moves import write_copy, write_fill
 from .places import Storage
-from .pointwise import write_copy, write_fill
-from .rules import write
+from .rules import writers
 
 ALIGN = 64
 PRODUCTS, VALUES = 150e3, 4e3  # in a microsecond, about
@@ -76,7 +76,8 @@ def kernels(g: Graph, isa: Isa, step, functions: dict, choices: Choices | None =
         add(lambda k: write_pack(k, step))
         return Step(made, estimate(g, step))
     else:
-        add(lambda k: write(k, g, step))
+        for writer in writers(g, step):
+            add(writer)
     if any(map(any, step.to.halo)):
         add(lambda k: write_fill(k, step.to))
     return Step(made, estimate(g, step))

@@ -1,4 +1,8 @@
 """Which kernel computes which group."""
+import itertools
+from dataclasses import replace
+from functools import partial
+
 from ir import Concat, Conv, Dense, Gather, Graph, MatMul, MaxPool, Pad, Recur, SumPool, UserError
 
 from .body import Body
@@ -6,11 +10,26 @@ from .depthwise import depthwise, write_depthwise
 from .kernel import Kernel
 from .layout import Run
 from .matmul import write_matmul, write_packed_matmul
-from .movers import write_concat, write_gather, write_pad, write_recur
+from .movers import write_gather, write_recur
+from .moves import write_copy, write_fill
 from .pointwise import write_body
 from .pools import write_pool
 from .products import write_plain, write_products
 from .rows import write_rows
+
+
+def writers(g: Graph, run: Run) -> list:
+    """Functions of a Kernel, one for each kernel of the group; these may run side by side."""
+    a = run.group.anchor
+    match a and a.op:
+        case Concat(axis):
+            ends = list(itertools.accumulate((g.nodes[name].type.shape[axis] for name in a.args), initial=0))
+            parts = [run.to.part({axis: at}, g.nodes[name].type) for at, name in zip(ends, a.args)]
+            return [partial(write_copy, source=run.reads[name], to=to) for name, to in zip(a.args, parts)]
+        case Pad(padding, value):
+            inside = replace(run.to.part({i: p[0] for i, p in enumerate(padding)}, g.nodes[a.args[0]].type), halo=padding, fill=value)
+            return [partial(write_copy, source=run.reads[a.args[0]], to=inside), partial(write_fill, to=inside)]
+    return [partial(write, g=g, run=run)]
 
 
 def write(k: Kernel, g: Graph, run: Run) -> None:
@@ -39,10 +58,6 @@ def write(k: Kernel, g: Graph, run: Run) -> None:
             return write_packed_matmul(k, a, x, run.packed, body) if run.packed else write_matmul(k, a, x, tensors[a.args[1]], types, body)
         case Gather(table):
             return write_gather(k, x, y, table)
-        case Concat(axis):
-            return write_concat(k, [tensors[name] for name in a.args], y, axis)
-        case Pad(padding, value):
-            return write_pad(k, x, y, padding, value)
         case Recur():
             return write_recur(k, a.op, [tensors[name] for name in a.args], y)
     raise UserError(f"node {a.name!r}: the CPU backend has no rule for {type(a.op).__name__}")
