@@ -5,6 +5,8 @@ import tvm
 from tvm.script.ir_builder import tirx as T
 from tvm.target import codegen
 
+from .. import lowbit
+
 FOUR = {4: "llvm.aarch64.neon.sdot.v4i32.v16i8", 8: "llvm.x86.avx512.vpdpbusd.256", 16: "llvm.x86.avx512.vpdpbusd.512"}  # four products of bytes
 PAIRS = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}  # lanes: sums of two products of int16
 
@@ -22,6 +24,7 @@ class Isa:
     byte: str
     products: str
     needs: tuple[str, ...]  # LLVM's names of the features that the kernels use
+    packed: lowbit.Isa | None = None  # of kernels for packed weights; None: weights stay bytes
     vbmi: bool = False      # whether bytes of a whole vector can be picked by index (AVX-512 VBMI)
 
     @property
@@ -73,4 +76,5 @@ def isa_of(target: tvm.target.Target) -> Isa:
     def has(name: str) -> bool:
         return bool(codegen.target_has_features([name], target))
     isa = next(i for i in ISAS if not i.needs or kinds["aarch64" if i.byte == "int8" else "x86"] and all(map(has, i.needs)))
-    return replace(isa, vbmi=isa.lanes == 16 and has("avx512vbmi"))
+    packed = lowbit.isa_of(target)
+    return replace(isa, vbmi=isa.lanes == 16 and has("avx512vbmi"), packed=packed if packed.word == isa.byte else None)

@@ -11,6 +11,7 @@ from .body import Body, calc
 from .dots import dot_for
 from .field import Field, field_of, joined
 from .kernel import Kernel, Tensor, loops, pieces
+from .packed import packed_format, write_packed
 from .tiles import Tiles
 
 
@@ -18,6 +19,8 @@ def write_products(k: Kernel, n: Node, x: Tensor, types: dict[str, Ints], body: 
     """A dense layer or convolution."""
     f, bound = field_of(n, x), exact_bound(n.op, types[n.args[0]])
     if max(bound, magnitude(n.type), magnitude(types[n.args[0]])) < 1 << 31 and (f.channel == 1 or f.depth == 1):
+        if name := packed_format(k, f, x):
+            return write_packed(k, n, x, body, f, name)
         lanes = k.isa.lanes // 2 if k.isa.lanes > 8 and len(f.weight) <= 8 else k.isa.lanes
         f = joined(f, lanes)
         dot = dot_for(k.isa, x.place.dtype, stored_magnitude(x), Tiles.taps(f), lanes, sums(f, x) + magnitude(n.type) >= 1 << 31)

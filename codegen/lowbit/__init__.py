@@ -36,8 +36,8 @@ an int32 may not hold (geometry.MAX_K).  standalone.py is the smallest complete 
 """
 import importlib
 
-from .formats import FORMATS, Format, choose, format_named, pack, unpack
-from .geometry import Geometry
+from .formats import FORMATS, LANES, Format, choose, format_named, pack, unpack
+from .geometry import MAX_K, Geometry
 
 LATE = {"ISAS": "isa", "Isa": "isa", "isa_of": "isa", "emit": "kernels", "tasks": "kernels"}  # what needs TVM
 
