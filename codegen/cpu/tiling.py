@@ -6,9 +6,10 @@ from .choices import Choices
 from .dots import Dot
 from .field import Field
 
-L1, L2 = 24 << 10, 256 << 10  # bytes that one of the operands may take of a cache
+L1, L2 = 20 << 10, 256 << 10  # bytes that one of the operands may take of a cache
 TASKS = 48        # about so many tasks are enough for any number of threads
 EPILOGUE = 7      # cycles for what happens to a vector of sums
+LATENCY = 5       # cycles from a sum to the next one in the same register
 START = 24        # cycles to begin and end a tile
 VARIANT = 0.015   # share of time for which another body of code is not worth it
 
@@ -63,12 +64,14 @@ def cycles(f: Field, dot: Dot, vectors: int, steps: int, rows: int, columns: int
 
 
 def step_cycles(dot: Dot, positions: int, nt: int, steps: int) -> float:
-    """Cycles of one step of one tile; wide vectors are taken to run at one an instruction and cycle, others at two."""
+    """Cycles of one step of one tile; wide vectors are taken to run at one an instruction and cycle, others at two, loads at two.
+
+    Loads that hide behind the arithmetic still cost a little, whole vectors more than elements that go to all lanes.
+    """
     pace, (add, read, weigh) = (1 if dot.lanes == 16 else 2), dot.cost
-    near = steps * nt * dot.lanes * dot.each <= L1
-    compute = positions * nt * add + positions * read + nt * weigh
-    loads = nt * (1 if near else 2.5) + positions / 2
-    return max(compute / pace, loads / pace, 4)
+    vectors = nt * (1 if steps * nt * dot.lanes * dot.each <= L1 else 2.5)
+    compute = (positions * nt * add + positions * read + nt * weigh) / pace
+    return max(compute, (vectors + positions) / 2, LATENCY) + (vectors + positions / 2) / 8
 
 
 def split(size: int, part: int) -> list[tuple[int, int]]:
