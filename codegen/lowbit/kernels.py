@@ -12,7 +12,8 @@ from .geometry import Geometry
 from .isa import Isa
 from .vectors import Accumulator, prefetch, splat
 
-AHEAD = 8192  # bytes of weights between what is asked for and what is computed
+STREAMS = 2   # panels far apart that are read side by side: the memory gives more to two streams than to one, most of all from small pages
+AHEAD = {"base3": 12288}  # bytes between what is asked for and what is unpacked; quick formats leave that to the processor, which asking disturbs
 FOLDED = 4    # lines whose products are summed in int16, where it holds them
 PAIR = 2      # fields
 TALL = 12     # rows of activations that share unpacked weights, at most
@@ -25,82 +26,98 @@ def tasks(g: Geometry) -> int:
 
 def emit(isa: Isa, g: Geometry, x, x_at, w, w_at, store, begin, end) -> None:
     """Tasks begin..end of the product."""
-    kernel = Product(isa, g, x, w, store)
-    start = T.bind(x_at(0)) if g.m == 1 else None
-    total = isa.total(x, start, g.k) if g.m == 1 and kernel.offset else None
+    (_vector if g.m == 1 else _matrix)(Product(isa, g, x, w, w_at, store), x_at, begin, end)
+
+
+def _vector(p: "Product", x_at, begin, end) -> None:
+    """One row of activations: panels in as many streams as there are sums for, and what is left one by one."""
+    start = T.bind(x_at(0))
+    total = p.isa.total(p.x, start, p.g.k) if p.offset else None
+    each = T.bind((end - begin) // p.panels) if p.panels > 1 else 0
+    if p.panels > 1:
+        with T.serial(each) as i:
+            p.tile([begin + (each * s + i) for s in range(p.panels)], [start], 0, total)
+    with T.serial(begin + each * p.panels, end) as panel:
+        p.tile([panel], [start], 0, total)
+
+
+def _matrix(p: "Product", x_at, begin, end) -> None:
+    """Several rows of activations, in tiles."""
+    whole, rest = divmod(p.g.m, p.height)
     with T.serial(begin, end) as panel:
-        at = T.bind(w_at + panel.astype("int64") * g.panel_bytes)
-        if g.m == 1:
-            return kernel.tile(panel, at, [start], 0, total)
-        whole, rest = divmod(g.m, kernel.height)
         if whole:
             with T.serial(whole) as i:
-                kernel.tile(panel, at, [T.bind(x_at(i * kernel.height + n)) for n in range(kernel.height)], i * kernel.height)
+                p.tile([panel], [T.bind(x_at(i * p.height + n)) for n in range(p.height)], i * p.height)
         if rest:
-            kernel.tile(panel, at, [T.bind(x_at(T.int32(whole * kernel.height + n))) for n in range(rest)], T.int32(whole * kernel.height))
+            p.tile([panel], [T.bind(x_at(T.int32(whole * p.height + n))) for n in range(rest)], T.int32(whole * p.height))
 
 
 class Product:
-    """A kernel under construction: its registers, and the code for one panel by a few rows of activations (a tile)."""
+    """A kernel under construction: its registers, and the code for a tile, a few panels by a few rows of activations."""
 
-    def __init__(self, isa: Isa, g: Geometry, x, w, store):
-        self.isa, self.g, self.x, self.w, self.store = isa, g, x, w, store
+    def __init__(self, isa: Isa, g: Geometry, x, w, w_at, store):
+        self.isa, self.g, self.x, self.w, self.w_at, self.store = isa, g, x, w, w_at, store
         self.decode = Decoder(isa, g.format, centred=g.m > 1)
         self.mixes = self.decode.mixes
         self.offset = any(m.more for m in self.mixes)
-        fields, chunks = g.format.fields, LINE // isa.width
-        self.at_once = fields if isa.wide or g.m == 1 else PAIR        # fields whose sums are in registers
-        self.chunks = max(1, min(chunks, isa.sums // fields)) if isa.wide or g.m == 1 else 1  # and vectors of a line
-        most = max(1, min(TALL, isa.sums // (self.at_once * self.chunks))) if g.m > 1 else 1  # and rows of activations,
-        self.height = -(-g.m // -(-g.m // most))                                              # in tiles as even as can be
+        fields, whole = g.format.fields, isa.wide or g.m == 1
+        self.at_once = fields if whole else PAIR                                               # fields whose sums are in registers
+        self.chunks = max(1, min(LINE // isa.width, isa.sums // fields)) if whole else 1       # and vectors of a line
+        room = max(1, isa.sums // (self.at_once * self.chunks))
+        self.panels = min(room, STREAMS, g.panels) if g.m == 1 else 1                          # and panels
+        self.height = -(-g.m // -(-g.m // min(room, TALL))) if g.m > 1 else 1                  # and rows, in tiles as even as can be
+        self.ahead = AHEAD.get(g.format.name) if g.m == 1 else None
         self.unroll = self._unroll()
-        chains = self.unroll if isa.wide else 1
-        self.sums = [[[[Accumulator(isa.lanes) for _ in range(fields)] for _ in range(chains)] for _ in range(self.chunks)]
-                     for _ in range(self.height)]
-        self.out = [[Accumulator(LANES) for _ in range(fields)] for _ in range(self.height)]
+        self.chains = 2 if isa.wide and self.unroll > 1 else 1
+        places = [(i, p) for i in range(self.height) for p in range(self.panels)]
+        self.sums = {ip: [[[Accumulator(isa.lanes) for _ in range(fields)] for _ in range(self.chains)] for _ in range(self.chunks)]
+                     for ip in places}
+        self.out = {ip: [Accumulator(LANES) for _ in range(fields)] for ip in places}
 
     def _unroll(self) -> int:
         """Lines at a time: so many that sums need not wait for each other, or fill what an int16 holds."""
         if not self.isa.wide:
             return max(1, min(FOLDED, *(self.isa.room(m.magnitude) for m in self.mixes)))
-        return 2 if self.height * self.g.format.fields * self.chunks < 4 else 1
+        return 2 if self.height * self.panels * self.g.format.fields * self.chunks < 4 else 1
 
-    def tile(self, panel, at, starts: list, row, total=None) -> None:
-        """Rows of activations that begin at x[starts], the first of them being `row`, by the panel at w[at]; total: as isa.total."""
-        with loop(LINE // self.isa.width // self.chunks) as step:
+    def tile(self, panels: list, starts: list, row, total=None) -> None:
+        """Panels by rows of activations that begin at x[starts], the first of them being `row`; total: as isa.total."""
+        ats = [T.bind(self.w_at + p.astype("int64") * self.g.panel_bytes) for p in panels]
+        places = [(i, p) for i in range(len(starts)) for p in range(len(panels))]
+        with _loop(LINE // self.isa.width // self.chunks) as step:
             chunks = [step * self.chunks + c for c in range(self.chunks)]
             for field in range(0, self.g.format.fields, self.at_once):
-                self._pass(at, starts, chunks, range(self.g.format.fields)[field:field + self.at_once])
-            for i, c in [(i, c) for i in range(len(starts)) for c in range(self.chunks)]:
-                for j, value in enumerate(self._weights(self.sums[i][c], total)):
-                    self.out[i][j].set_part(value, chunks[c], self.isa.lanes)
-        for i in range(len(starts)):
-            self._stored(panel, row + i, self.out[i])
+                self._pass(ats, starts, places, chunks, range(self.g.format.fields)[field:field + self.at_once])
+            for ip, c in [(ip, c) for ip in places for c in range(self.chunks)]:
+                for j, value in enumerate(self._weights(self.sums[ip][c], total)):
+                    self.out[ip][j].set_part(value, chunks[c], self.isa.lanes)
+        for i, p in places:
+            self._stored(panels[p], row + i, self.out[i, p])
 
-    def _pass(self, at, starts: list, chunks: list, fields: range) -> None:
-        """Sums of some vectors and fields of every line of a panel."""
-        for sums in self.sums[:len(starts)]:
-            for s in (chain[j] for c in sums for chain in c for j in fields):
-                s.clear()
+    def _pass(self, ats: list, starts: list, places: list, chunks: list, fields: range) -> None:
+        """Sums of some vectors and fields of every line of the panels at w[ats]."""
+        for s in (chain[j] for ip in places for c in self.sums[ip] for chain in c for j in fields):
+            s.clear()
         whole = self.g.k // QUAD // self.unroll
         if whole:
             with T.serial(whole) as n:
-                self._lines(at, starts, n * self.unroll, [QUAD] * self.unroll, chunks, fields)
+                self._lines(ats, starts, n * self.unroll, [QUAD] * self.unroll, chunks, fields)
         left = self.g.k - whole * self.unroll * QUAD
         if left:
-            self._lines(at, starts, whole * self.unroll, [min(QUAD, left - j) for j in range(0, left, QUAD)], chunks, fields)
+            self._lines(ats, starts, whole * self.unroll, [min(QUAD, left - j) for j in range(0, left, QUAD)], chunks, fields)
 
-    def _lines(self, at, starts: list, first, valid: list[int], chunks: list, fields: range) -> None:
+    def _lines(self, ats: list, starts: list, first, valid: list[int], chunks: list, fields: range) -> None:
         """Adds neighbouring lines, from line `first`; valid: activations that each of them meets."""
-        places = [T.bind(at + (first + n) * LINE) for n in range(len(valid))]
         xs = [[self.isa.activations(self.x, start + (first + n) * QUAD, v) for n, v in enumerate(valid)] for start in starts]
-        if not fields[0]:
-            for place in places:
-                prefetch(self.w, place + AHEAD)
-        for slot, c in enumerate(chunks):
-            found = [self.decode(T.bind(self.w.vload([place + c * self.isa.width], f"uint8x{self.isa.width}"))) for place in places]
-            for i, j in [(i, j) for i in range(len(starts)) for j in fields]:
-                self._add(self.sums[i][slot], j, [(x, f[j]) for x, f in zip(xs[i], found)])
+        for p, at in enumerate(ats):
+            lines = [T.bind(at + (first + n) * LINE) for n in range(len(valid))]
+            if self.ahead and not fields[0]:
+                for line in lines:
+                    prefetch(self.w, line + self.ahead)
+            for slot, c in enumerate(chunks):
+                found = [self.decode(T.bind(self.w.vload([line + c * self.isa.width], f"uint8x{self.isa.width}"))) for line in lines]
+                for i, j in [(i, j) for i in range(len(starts)) for j in fields]:
+                    self._add(self.sums[i, p][slot], j, [(x, f[j]) for x, f in zip(xs[i], found)])
 
     def _add(self, chains: list, j: int, products: list) -> None:
         """Adds to the sums of field j: to one, or product by product to as many as there are."""
@@ -139,7 +156,7 @@ class Product:
 
 
 @contextmanager
-def loop(count: int):
+def _loop(count: int):
     """The index of a loop; 0 where it is made once."""
     if count == 1:
         yield 0
