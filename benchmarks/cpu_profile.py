@@ -24,7 +24,7 @@ from tvm.script.ir_builder import tirx as T
 from benchmarks import cpu_graphs
 from benchmarks.cpu_ours import samples
 from codegen.cpu.isa import isa_of
-from codegen.cpu.layout import Copy, Layout
+from codegen.cpu.layout import Layout, Pack, Run
 from codegen.cpu.program import ALIGN, address, call, constants, kernels, plan
 from codegen.tvm import parse_target
 from codegen.words import word
@@ -72,8 +72,8 @@ def entry(name: str, step, ends) -> tirx.PrimFunc:
 
 
 def about(step) -> str:
-    if isinstance(step, Copy):
-        return f"copy {step.to.type}"
+    if not isinstance(step, Run):
+        return f"{type(step).__name__.lower()} {(step.right if isinstance(step, Pack) else step.to).type}"
     return f"{', '.join(type(n.op).__name__.lower() for n in step.group.nodes)}: {step.group.sink.name} {step.to.type}"
 
 
