@@ -15,7 +15,7 @@ def library(source: str, launches: list[dict], out: Path) -> Path:
     for k in {k["kernel"]: k for k in launches}.values():
         args = ", ".join(f"*(int*)a[{i}]" if a == "n" else f"*(uchar**)a[{i}]" for i, a in enumerate(k["args"]))
         body = source[source.rindex(f" {k['kernel']}("):].split("extern \"C\"")[0]
-        waits = any(word in body for word in ("__sync", "__shfl", "qs_mma", "qs_warp"))
+        waits = any(word in body for word in ("__sync", "qs_mma", "qs_warp", "qs_copy"))
         rows.append(f'  {{"{k["kernel"]}", [](void** a) {{ {k["kernel"]}({args}); }}, {str(waits).lower()}, {len(k["args"])}, '
                     f'{4 if k["args"][-1] == "n" else 8}}},')
     text = "\n".join(["#include <cuda.h>", source.replace('extern "C" ', "").replace("__shared__ alignas(64)", "alignas(64) static"),

@@ -1,10 +1,10 @@
 """Products of matrices of bytes, tile by tile: tensor cores (mma) or four products at once (dp4a), with the chain behind them.
 
-A block of threads computes a tile of rows by columns.  Slices of both operands along k go through shared memory in two buffers: while
-one is multiplied, the next is on its way from memory in registers.  Sums are int32, which the caller has proven to be enough.
+A block of threads computes a tile of rows by columns.  Slices of both operands along k go through shared memory in up to three
+buffers: while one is multiplied, the others are on their way from memory, copied by the hardware or, where bytes must be made on the way
+(padding that is not 0, packed weights), through registers.  Sums are int32, which the caller has proven to be enough.
 """
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tvm import tirx
@@ -15,7 +15,8 @@ from .matrix import Rows, Windows
 from .values import Value
 
 DEPTH = 64  # bytes of a slice along k
-PITCH = DEPTH // 4 + 4  # words from row to row in shared memory: the eight rows of a fragment lie in different banks
+PITCH = DEPTH // 4  # words from row to row in shared memory
+STAGES = 3  # slices on their way or in use: 48 KB of shared memory for the largest tile, all that a block has without asking
 
 
 @dataclass(frozen=True)
@@ -69,24 +70,30 @@ def _body(k, p: Product, tile: Tile) -> None:
     end = k.n * p.rows if p.joined else p.rows
     def sample(row): return (row // p.rows, row % p.rows) if p.joined else (k.block[0] // tiles, row)
     steps = -(-p.a.depth // DEPTH)
-    sides = [_Side(k, p.a, tile.rows, tile.threads, lambda r: p.a.row(*_around(sample(_below(first + r, end)), z))),
-             _Side(k, p.b, tile.columns, tile.threads,
+    stages = max(2, min(STAGES, steps))
+    sides = [_Side(k, p.a, tile.rows, tile.threads, stages, lambda r: p.a.row(*_around(sample(_below(first + r, end)), z))),
+             _Side(k, p.b, tile.columns, tile.threads, stages,
                    lambda c: p.b.row(0 if p.joined else k.block[0] // tiles, z, _below(column0 + c, p.columns)))]
     engine = (_Mma if tile.engine == "mma" else _Dp4a)(k, p, tile, sides)
     engine.start()
-    for s in sides:
-        s.fetch(0)
-        s.keep(0)
-    _barrier()
+    for early in range(stages - 1):
+        if early < steps:
+            for s in sides:
+                s.ask(early, early)
+                s.keep(early)
+        intrinsics.commit()
     with T.serial(steps) as at:
-        with _more(at, steps):
+        intrinsics.arrived(stages - 2)
+        _barrier()  # the slice is here for all threads, and all are done with the one before, whose buffer is filled next
+        ahead = at + stages - 1
+        with when(ahead < steps):
             for s in sides:
-                s.fetch(at + 1)
-        engine.multiply(at % 2)
-        with _more(at, steps):
+                s.ask(ahead, ahead % stages)
+        intrinsics.commit()
+        engine.multiply(at % stages)
+        with when(ahead < steps):
             for s in sides:
-                s.keep((at + 1) % 2)
-        _barrier()
+                s.keep(ahead % stages)
 
     def finish(r, c, value):
         row, column = first + r, column0 + c
@@ -107,28 +114,17 @@ def _around(sample, z): return sample[0], z, sample[1]
 def _barrier() -> None: T.evaluate(tirx.call_intrin("int32", "tirx.tvm_storage_sync", "shared"))
 
 
-@contextmanager
-def _more(at, steps: int):
-    """Where a slice is left after this one."""
-    if steps == 1:
-        with when(tirx.const(False, "bool")):
-            yield
-    else:
-        with when(at + 1 < steps):
-            yield
-
-
 class _Side:
-    """One operand's slices on their way: memory -> registers -> shared memory."""
+    """One operand's slices on their way to shared memory: rows of 64 bytes, each 16 of them where `_word` says."""
 
-    def __init__(self, k, m, count: int, threads: int, row):
+    def __init__(self, k, m, count: int, threads: int, stages: int, row):
         self.k, self.m, self.row, self.threads = k, m, row, threads
         self.per = DEPTH // m.vector                  # loads of a row
         self.loads = -(-count * self.per // threads)  # of a thread
         self.whole = count * self.per % threads == 0
         self.limit = count * self.per
-        self.held = T.alloc_buffer((self.loads * m.vector // 4,), "uint32", scope="local")
-        self.shared = T.alloc_buffer((2 * count * PITCH,), "uint32", scope="shared")
+        self.held = None if m.direct else T.alloc_buffer((self.loads * m.vector // 4,), "uint32", scope="local")
+        self.shared = T.alloc_buffer((stages * count * PITCH,), "uint32", scope="shared")
         self.size = count * PITCH
 
     def _each(self, body) -> None:
@@ -137,27 +133,35 @@ class _Side:
             with when(None if self.whole else at < self.limit):
                 body(i * (self.m.vector // 4), at // self.per, at % self.per * self.m.vector)
 
-    def fetch(self, slice_) -> None:
+    def ask(self, slice_, buffer) -> None:
+        """Starts to bring a slice; direct copies go to the buffer, others wait in registers for keep()."""
         def one(i, r, at):
             byte = slice_ * DEPTH + at
             place, inside = self.m.chunk(self.row(r), byte)
             inside = inside + ([byte < self.m.depth] if self.m.depth % DEPTH else [])
-            self.m.load(self.k, self.held, i, place, tirx.all(*inside) if inside else None)
+            inside = tirx.all(*inside) if inside else None
+            if self.m.direct:
+                intrinsics.copy(self.k, self.m.value, self.m.vector, self.shared, self._word(buffer, r, at // 4), place, inside)
+            else:
+                self.m.load(self.k, self.held, i, place, inside)
         self._each(one)
 
     def keep(self, buffer) -> None:
         def one(i, r, at):
-            to = buffer * self.size + r * PITCH + at // 4
-            with T.vectorized(self.m.vector // 4) if self.m.vector > 4 else _one() as v:
-                T.buffer_store(self.shared, self.held[i + v], [to + v])
-        self._each(one)
+            for j in range(self.m.vector // 4):
+                T.buffer_store(self.shared, self.held[i + j], [self._word(buffer, r, at // 4) + j])
+        if not self.m.direct:
+            self._each(one)
 
-    def word(self, buffer, r, w): return self.shared[buffer * self.size + r * PITCH + w]
+    def _word(self, buffer, r, w):
+        """Where word w of row r is: its sixteen bytes change places with others of the row, so that eight rows lie in different banks."""
+        return buffer * self.size + r * PITCH + (w // 4 ^ r // 2 % 4) * 4 + w % 4
 
+    def word(self, buffer, r, w): return self.shared[self._word(buffer, r, w)]
 
-@contextmanager
-def _one():
-    yield 0
+    def matrices(self, target, first: int, buffer, r, sixteen) -> None:
+        """target[first:first+4] = four 8 x 16 byte matrices, of which each thread names one row: row r, sixteen bytes from 16 * `sixteen` on."""
+        intrinsics.matrices(target, first, self.shared, self._word(buffer, r, sixteen * 4))
 
 
 class _Mma:
@@ -166,7 +170,7 @@ class _Mma:
     def __init__(self, k, p: Product, tile: Tile, sides):
         self.p, (self.down, self.across), (self.a, self.b) = p, tile.each, sides
         warp, lane = k.thread // 32, k.thread % 32
-        self.group, self.t = lane // 4, lane % 4
+        self.lane, self.group, self.t = lane, lane // 4, lane % 4
         self.row0, self.column0 = warp // tile.warps[1] * self.down * 16, warp % tile.warps[1] * self.across * 8
         self.sums = T.alloc_buffer((self.down * self.across * 4,), "int32", scope="local")
         self.fa = T.alloc_buffer((self.down * 4,), "uint32", scope="local")
@@ -186,11 +190,10 @@ class _Mma:
     def multiply(self, buffer) -> None:
         a_type, b_type = self.p.a.dtype, self.p.b.dtype
         with T.unroll(DEPTH // 32) as s:
-            with T.unroll(self.down) as i, T.unroll(4) as j:
-                row = self.row0 + i * 16 + j % 2 * 8 + self.group
-                T.buffer_store(self.fa, self.a.word(buffer, row, s * 8 + j // 2 * 4 + self.t), [i * 4 + j])
-            with T.unroll(self.across) as i, T.unroll(2) as j:
-                T.buffer_store(self.fb, self.b.word(buffer, self.column0 + i * 8 + self.group, s * 8 + j * 4 + self.t), [i * 2 + j])
+            with T.unroll(self.down) as i:
+                self.a.matrices(self.fa, i * 4, buffer, self.row0 + i * 16 + self.lane % 16, s * 2 + self.lane // 16)
+            with T.unroll(self.across // 2) as i:
+                self.b.matrices(self.fb, i * 4, buffer, self.column0 + i * 16 + self.lane // 16 * 8 + self.lane % 8, s * 2 + self.lane // 8 % 2)
             with T.unroll(self.down) as i, T.unroll(self.across) as j:
                 intrinsics.mma(a_type, b_type, self.sums, (i * self.across + j) * 4, self.fa, i * 4, self.fb, j * 2)
             if self.of_a is not None:

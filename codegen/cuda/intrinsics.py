@@ -14,6 +14,45 @@ __device__ __forceinline__ void qs_load{bytes}(uint* d, const uchar* p, int at, 
   {unpack}
 }}
 """
+COPY = """
+__device__ __forceinline__ void qs_copy{bytes}(uint* d, const uchar* p, int at, bool inside) {{
+#ifdef EMULATED_GPU
+  emulated_copy(d, p + at, {bytes}, inside);
+#else
+  uint to = (uint)__cvta_generic_to_shared(d);
+  asm volatile("cp.async.{cache}.shared.global [%0], [%1], {bytes}, %2;" :: "r"(to), "l"(inside ? p + at : p), "r"(inside ? {bytes} : 0) : "memory");
+#endif
+}}
+"""
+COMMIT = """
+__device__ __forceinline__ void qs_commit() {
+#ifdef EMULATED_GPU
+  emulated_commit();
+#else
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+"""
+ARRIVED = """
+__device__ __forceinline__ void qs_arrived{left}() {{
+#ifdef EMULATED_GPU
+  emulated_arrived({left});
+#else
+  asm volatile("cp.async.wait_group {left};" ::: "memory");
+#endif
+}}
+"""
+MATRICES = """
+__device__ __forceinline__ void qs_warp_matrices(uint* d, const uint* row) {
+#ifdef EMULATED_GPU
+  emulated_matrices(d, row);
+#else
+  uint from = (uint)__cvta_generic_to_shared(row);
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3]) : "r"(from) : "memory");
+#endif
+}
+"""
 UNPACK = """
 __device__ __forceinline__ void qs_unpack{bits}(uint* d, const uchar* p, int at, bool inside) {{
   uint w[{words}] = {{}};
@@ -69,6 +108,29 @@ def load(k, v, size: int, target, first: int, at, inside, pad: int) -> None:
     T.evaluate(T.cuda.func_call(f"qs_load{size}", T.address_of(target[first]), k.view(v, "uint8").data, k.place(v, at, "uint8"),
                                 tirx.const(True, "bool") if inside is None else inside, tirx.const((pad & 255) * 0x01010101, "uint32"),
                                 source_code=text, return_type="void"))
+
+
+def copy(k, v, size: int, target, word, at, inside) -> None:
+    """Starts to copy the `size` (4 or 16) bytes at byte `at` of v's memory, or zeros where not `inside`, to a word of shared memory."""
+    T.evaluate(T.cuda.func_call(f"qs_copy{size}", T.address_of(target[word]), k.view(v, "uint8").data, k.place(v, at, "uint8"),
+                                tirx.const(True, "bool") if inside is None else inside, return_type="void",
+                                source_code=COPY.format(bytes=size, cache="cg" if size == 16 else "ca")))
+
+
+def commit() -> None:
+    """The thread's copies since the last commit are one group."""
+    T.evaluate(T.cuda.func_call("qs_commit", source_code=COMMIT, return_type="void"))
+
+
+def arrived(left: int) -> None:
+    """Waits until all but the last `left` groups of the thread's copies are there."""
+    T.evaluate(T.cuda.func_call(f"qs_arrived{left}", source_code=ARRIVED.format(left=left), return_type="void"))
+
+
+def matrices(target, first: int, shared, word) -> None:
+    """target[first:first+4] = the thread's words of four matrices of 8 rows of 16 bytes; thread l points to row l % 8 of matrix l // 8."""
+    T.evaluate(T.cuda.func_call("qs_warp_matrices", T.address_of(target[first]), T.address_of(shared[word]), source_code=MATRICES,
+                                return_type="void"))
 
 
 def unpack(k, v, bits: int, target, first: int, at, inside) -> None:

@@ -30,6 +30,11 @@ class Rows:
     @property
     def pad(self) -> int: return 0
 
+    @property
+    def direct(self) -> bool:
+        """Whether the bytes can be copied as they are, with 0 for padding."""
+        return True
+
     def row(self, b, z, r):
         """What chunk() must know of a row."""
         v = self.value
@@ -56,6 +61,9 @@ class Packed(Rows):
     def vector(self) -> int: return 16
 
     @property
+    def direct(self) -> bool: return False
+
+    @property
     def dtype(self) -> str: return "int8"
 
     def row(self, b, z, r): return super().row(b, z, r) * (8 // self.bits)
@@ -75,6 +83,9 @@ class Windows:
     dilation: tuple[int, ...]
     groups: int
     pad: int
+
+    @property
+    def direct(self) -> bool: return self.pad == 0 or not any(map(any, self.padding))
 
     @property
     def channels(self) -> int: return self.value.shape[0] // self.groups

@@ -56,7 +56,10 @@ class Chain:
             case Requant(mul, shift, zero, lo, hi):
                 dtype = calc(_requant_bound(n.op, types[0]))
                 m = k.load(self.constants[n.name], b, *index).astype(dtype) if len(mul) > 1 else int(mul[0])
-                return ops.requant(args[0].astype(dtype), m, shift, zero, lo, hi)
+                rounded = ops.round_shift(args[0].astype(dtype) * m, shift)
+                if dtype == "int64" and max(_product(n.op, types[0]) >> shift, abs(zero), abs(lo), abs(hi)) <= INT32 // 4:
+                    rounded = rounded.astype("int32")  # clamped in half as many steps
+                return ops.clamp(rounded + zero, lo, hi)
             case Lut(table, base):
                 v = self.constants[n.name]
                 i = args[0].astype(calc(max(magnitude(types[0]), abs(base)) + len(table))) - base
@@ -80,6 +83,7 @@ def _array(n: Node, rank: int):
     return None
 
 
-def _requant_bound(op: Requant, t: Ints) -> int:
-    product = max(magnitude(t), 1) * max(abs(int(op.mul.min())), abs(int(op.mul.max())))
-    return max(product + (1 << op.shift) + abs(op.zero), abs(op.lo), abs(op.hi))
+def _product(op: Requant, t: Ints) -> int: return max(magnitude(t), 1) * max(abs(int(op.mul.min())), abs(int(op.mul.max())))
+
+
+def _requant_bound(op: Requant, t: Ints) -> int: return max(_product(op, t) + (1 << op.shift) + abs(op.zero), abs(op.lo), abs(op.hi))

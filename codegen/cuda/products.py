@@ -10,7 +10,7 @@ from ir.infer import exact_bound
 from ..words import magnitude
 from . import depthwise, generic
 from .gemm import Product
-from .kernel import Step, unflattened
+from .kernel import Step, T, unflattened
 from .matrix import Packed, Rows, Windows, packed
 from .pointwise import INT32, Chain, narrow
 from .values import Value, stored, transposed
@@ -42,7 +42,7 @@ class Builder:
 
         def finish(k, value, b, z, r, c):
             index = *unflattened(r, rows), c
-            k.store(y, self.chain.at(k, value + k.load(bias, b, c).astype("int32"), b, *index), b, *index)
+            k.store(y, self.chain.at(k, _held(value + k.load(bias, b, c).astype("int32")), b, *index), b, *index)
         return Product(a, self._weights(op.weight[None]), inner, math.prod(rows), columns, 1, True, finish, [bias, *self.chain.reads], y,
                        (x.zero, 0))
 
@@ -60,7 +60,7 @@ class Builder:
 
         def finish(k, value, b, z, r, c):
             index = z * outs + c, *unflattened(r, space)
-            k.store(y, self.chain.at(k, value + k.load(bias, b, index[0]).astype("int32"), b, *index), b, *index)
+            k.store(y, self.chain.at(k, _held(value + k.load(bias, b, index[0]).astype("int32")), b, *index), b, *index)
         return Product(a, self._weights(weights), ins * math.prod(kernel), math.prod(space), outs, op.groups, True, finish,
                        [bias, *self.chain.reads], y, (x.zero, 0))
 
@@ -80,7 +80,7 @@ class Builder:
 
         def finish(k, value, s, z, r, c):
             index = *unflattened(z, lead), r, c
-            k.store(y, self.chain.at(k, value, s, *index), s, *index)
+            k.store(y, self.chain.at(k, _held(value), s, *index), s, *index)
         return Product(a, b, inner, rows, types[1].shape[-1], math.prod(lead), False, finish, self.chain.reads, y, (args[0].zero, args[1].zero))
 
     def _rows(self, v: Value, stacked: int) -> Rows:
@@ -111,6 +111,13 @@ class Builder:
             if -1 << bits - 1 <= w.min() and w.max() < 1 << bits - 1:
                 return Packed(self.low.constant(packed(w, bits)), 1, bits)
         return Rows(self.low.constant(narrow(w)), 1)
+
+
+def _held(value):
+    """An int32 in a register of its own: a cast to 64 bits stays behind the sum, and the compiler sees a product of 32 bits by 32."""
+    out = T.alloc_buffer((1,), "int32", scope="local")
+    T.buffer_store(out, value, [0])
+    return out[0]
 
 
 def _narrow(op, t: Ints, x: Value) -> bool:

@@ -39,6 +39,24 @@ static inline V __shfl_xor_sync(unsigned, V v, int mask, int = 32) {
   return v;
 }
 
+// PTX ISA, "cp.async": a copy that may be done at any time up to the wait for its group.  The emulated driver does it at once or at the
+// latest, as a test asks.
+void emulated_copy(void* to, const void* from, int bytes, bool inside);
+void emulated_commit();
+void emulated_arrived(int left);
+
+// PTX ISA, "ldmatrix" .x4: lane l points to row l % 8 of matrix l / 8 and receives word l % 4 of row l / 4 of each.
+static inline void emulated_matrices(uint32_t* d, const uint32_t* row) {
+  uint32_t mine[2];
+  memcpy(mine, &row, 8);
+  auto all = emulated_exchange(mine, 2);
+  for (unsigned i = 0, lane = threadIdx.x % 32; i < 4; i++) {
+    const uint32_t* from;
+    memcpy(&from, all[8 * i + lane / 4], 8);
+    d[i] = from[lane % 4];
+  }
+}
+
 // PTX ISA, "dp4a": four products of bytes, each taken as signed or not, added to c.
 template <bool signed_a, bool signed_b>
 static inline int emulated_dp4a(uint32_t a, uint32_t b, int c) {
