@@ -49,7 +49,7 @@ class Body:
         op, t, x = n.op, types[0], args[0]
         match op:
             case Requant():
-                return self.requant(op, t, x, index[op.axis % len(t.shape)] if t.shape else 0, n.args[0] == self.lifted)
+                return self.requant(n, t, x, index[op.axis % len(t.shape)] if t.shape else 0, n.args[0] == self.lifted)
             case Add() | Mul():
                 dtype = calc(max(magnitude(n.type), *map(magnitude, types)))
                 a, b = cast(x, dtype), cast(args[-1], dtype)
@@ -60,9 +60,10 @@ class Body:
                 root = ops.root(x)
                 return cast(root, calc(magnitude(n.type)))
             case Lut(table, base):
-                at = cast(x, "int32") - base if magnitude(t) <= INT32 else cast(x - base, "int32")
+                base = self.k.number((n.name, "base"), base, kind_of(x)[0])
+                at = cast(x, "int32") - cast(base, "int32") if magnitude(t) <= INT32 else cast(x - base, "int32")
                 if in_registers(self.k, table, at):
-                    return cast(looked_up(self.k, table, at), calc(magnitude(n.type)))
+                    return cast(looked_up(self.k, table, at, n.name), calc(magnitude(n.type)))
                 return cast(self.constant(narrow(table))[at], calc(magnitude(n.type)))
         raise UserError(f"node {n.name!r}: the CPU backend has no rule for {type(op).__name__}")
 
@@ -72,10 +73,10 @@ class Body:
             self.constants[key] = self.k.constant(values)
         return self.constants[key]
 
-    def each(self, values: np.ndarray, channel, dtype: str):
-        """The constant of a channel, a plain number if all are equal."""
+    def each(self, values: np.ndarray, channel, dtype: str, key):
+        """The constant of a channel, a number if all are equal."""
         if (values == values[0]).all():
-            return tirx.const(int(values[0]), dtype)
+            return self.k.number(key, int(values[0]), dtype)
         return self.constant(values.astype(dtype))[channel]
 
     def lift(self, anchor: Node, single: bool = False) -> np.ndarray | None:
@@ -103,45 +104,55 @@ class Body:
         """Whether int32 holds every intermediate."""
         return max(magnitude(t), 1) * int(abs(op.mul).max()) + (1 << op.shift) + abs(op.zero) <= INT32
 
-    def unsigned(self, narrowed: "Unsaturated", op: Requant, x, channel, t: Ints, lifted: bool):
+    def unsigned(self, narrowed: "Unsaturated", n: Node, x, channel, t: Ints, lifted: bool):
         """The requant of an accumulator, less `narrowed.lowest` if it is lifted; no intermediate leaves [0, 2**32): TVM forbids wrapping."""
-        lowest, span = narrowed.lowest, narrowed.highest - narrowed.lowest
+        op, lowest, span = n.op, narrowed.lowest, narrowed.highest - narrowed.lowest
+
+        def each(what: str, values: np.ndarray, dtype: str = "int32"):
+            return self.each(values, channel, dtype, (n.name, what))
+
+        def number(what: str, value: int): return self.k.number((n.name, what), value, "uint32")
         if not lifted:
-            x = tirx.max(x, self.each(lowest, channel, "int32")) if (lowest > t.lo).any() else x
-            x = tirx.min(x, self.each(narrowed.highest, channel, "int32")) if (narrowed.highest < t.hi).any() else x
-            x = x - self.each(lowest, channel, "int32") if lowest.any() else x
+            x = tirx.max(x, each("lowest", lowest)) if (lowest > t.lo).any() else x
+            x = tirx.min(x, each("highest", narrowed.highest)) if (narrowed.highest < t.hi).any() else x
+            x = x - each("lowest", lowest) if lowest.any() else x
         else:
             x = tirx.max(x, 0) if (lowest > t.lo).any() else x
-            x = tirx.min(x, self.each(span, channel, "int32")) if (narrowed.highest < t.hi).any() else x
+            x = tirx.min(x, each("span", span)) if (narrowed.highest < t.hi).any() else x
         start = narrowed.lowest * op.mul + ((op.zero - narrowed.bottom) << op.shift) + ops.half(op.shift)
-        y, mul = bits(x, "uint32"), self.each(op.mul, channel, "uint32")
+        y, mul = bits(x, "uint32"), each("mul", op.mul, "uint32")
         if cut := narrowed.cut:  # floor((high * 2**cut + low) / 2**shift) = floor((high + floor(low / 2**cut)) / 2**(shift - cut))
-            bit, mask = tirx.const(cut, "uint32"), (1 << cut) - 1
-            low = (y & tirx.const(mask, "uint32")) * mul + self.each(start & mask, channel, "uint32")
-            y = (y >> bit) * mul + self.each(start >> cut, channel, "uint32") + (low >> bit)
+            bit, mask = number("cut", cut), (1 << cut) - 1
+            low = (y & number("mask", mask)) * mul + each("low", start & mask, "uint32")
+            y = (y >> bit) * mul + each("high", start >> cut, "uint32") + (low >> bit)
         else:
-            y = y * mul + self.each(start, channel, "uint32")
-        y = bits(y >> tirx.const(op.shift - cut, "uint32"), "int32")
-        return y + narrowed.bottom if narrowed.bottom else y
+            y = y * mul + each("start", start, "uint32")
+        y = bits(y >> number("shift", op.shift - cut), "int32")
+        return y + self.k.number((n.name, "bottom"), narrowed.bottom, "int32") if narrowed.bottom else y
 
-    def requant(self, op: Requant, t: Ints, x, channel, lifted: bool):
+    def requant(self, n: Node, t: Ints, x, channel, lifted: bool):
         """ops.requant, in int32 if it can be proven to be enough, in uint32 behind a clamp if that can, else in int64."""
-        mul = op.mul
-        if self.plain(op, t) and kind_of(x)[0] == "int32":
-            y = ops.round_shift(x * self.each(mul, channel, "int32"), op.shift) if op.shift else x * self.each(mul, channel, "int32")
-            return self.clamped(y + op.zero if op.zero else y, op, t)
-        if kind_of(x)[0] == "int32" and (narrowed := unsaturated(op, t)) is not None:
-            return self.unsigned(narrowed, op, x, channel, t, lifted)
+        op, mul, narrow_x = n.op, n.op.mul, kind_of(x)[0] == "int32"
+        if not self.plain(op, t) and narrow_x and (narrowed := unsaturated(op, t)) is not None:
+            return self.unsigned(narrowed, n, x, channel, t, lifted)
         dtype = calc(max(max(magnitude(t), 1) * int(abs(mul).max()) + (1 << op.shift) + abs(op.zero), abs(op.lo), abs(op.hi)))
-        y = reference(cast(x, dtype), cast(self.each(mul, channel, word_of(int(mul.min()), int(mul.max()))), dtype), op.shift,
-                      op.zero, op.lo, op.hi)
+        dtype = "int32" if self.plain(op, t) and narrow_x else dtype
+        factor = cast(self.each(mul, channel, word_of(int(mul.min()), int(mul.max())) if dtype != "int32" else dtype, (n.name, "mul")), dtype)
+        if dtype == "uint64":
+            y = reference(cast(x, dtype), factor, op.shift, op.zero, op.lo, op.hi)
+        else:
+            y = cast(x, dtype) * factor if (mul != 1).any() else cast(x, dtype)
+            if op.shift:
+                y = (y + self.k.number((n.name, "half"), ops.half(op.shift), dtype)) >> self.k.number((n.name, "shift"), op.shift, dtype)
+            y = self.clamped(y + self.k.number((n.name, "zero"), op.zero, dtype) if op.zero else y, n, t, dtype)
         return cast(y, calc(max(abs(op.lo), abs(op.hi))))
 
-    def clamped(self, y, op: Requant, t: Ints):
+    def clamped(self, y, n: Node, t: Ints, dtype: str):
         """y within [lo, hi], as far as it can leave it."""
+        op = n.op
         ends = [reference(x, int(m), op.shift, op.zero, -INT64, INT64) for x in (t.lo, t.hi) for m in (op.mul.min(), op.mul.max())]
-        y = tirx.max(y, op.lo) if min(ends) < op.lo else y
-        return tirx.min(y, op.hi) if max(ends) > op.hi else y
+        y = tirx.max(y, self.k.number((n.name, "lo"), op.lo, dtype)) if min(ends) < op.lo else y
+        return tirx.min(y, self.k.number((n.name, "hi"), op.hi, dtype)) if max(ends) > op.hi else y
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from .places import Place, Storage
 
 
 STACK = 1024  # bytes
+PLAIN = (-1, 0, 1, -128, 127, 128, 255, -32768, 32767)
+NUMBERS = 64  # at most so many of each dtype are kept out of a kernel's code
 
 
 class Kernel:
@@ -27,6 +29,7 @@ class Kernel:
         self.isa, self.count, self.storages = isa, 1, []
         self._buffers: dict[Storage, tirx.Buffer] = {}
         self._pointers: dict[Storage, tirx.Var] = {}
+        self._numbers: dict[str, tuple[Storage, dict]] = {}
 
     @contextmanager
     def define(self):
@@ -67,7 +70,21 @@ class Kernel:
         flat = np.ascontiguousarray(values).reshape(-1)
         return self.buffer(Storage("weights", str(flat.dtype), flat.size, data=flat))
 
-    def tensor(self, place: Place) -> "Tensor": return Tensor(place, self.buffer(place.storage))
+    def number(self, key, value: int, dtype: str):
+        """A number that the kernel reads from memory, so that kernels that differ in it alone are one function; `key` names its use.
+
+        Short codes stay in the code.
+        """
+        if value in PLAIN:
+            return tirx.const(value, dtype)
+        storage, slots = self._numbers.setdefault(dtype, (Storage("weights", dtype, NUMBERS, data=np.zeros(NUMBERS, dtype)), {}))
+        if key not in slots and len(slots) == NUMBERS:
+            return tirx.const(value, dtype)
+        at = slots.setdefault(key, len(slots))
+        storage.data[at] = value
+        return self.buffer(storage)[at]
+
+    def tensor(self, place: Place) -> "Tensor": return Tensor(place, self.buffer(place.storage), self)
 
     def registers(self, count: int, dtype: str = "int32") -> tirx.Buffer:
         """Scratch memory of less than 1 KB, on the stack; with constant indices only, LLVM keeps it in registers."""
@@ -78,8 +95,8 @@ class Kernel:
 class Tensor:
     """A value as a kernel sees it."""
 
-    def __init__(self, place: Place, buffer: tirx.Buffer):
-        self.place, self.buffer = place, buffer
+    def __init__(self, place: Place, buffer: tirx.Buffer, k: Kernel):
+        self.place, self.buffer, self.k = place, buffer, k
 
     def at(self, *index):
         """Where the element lies in `buffer`; with one index a vector of `lane`, where they lie, or the one where all do."""
@@ -94,11 +111,13 @@ class Tensor:
     def value(self, *index, dtype: str = "int32"):
         """The integer."""
         v = cast(self.stored(*index), dtype)
-        return v + self.place.base if self.place.base else v
+        return v + self.base(dtype) if self.place.base else v
 
     def put(self, value, *index) -> None:
         """Stores an integer."""
-        self.put_stored(value - self.place.base if self.place.base else value, *index)
+        self.put_stored(value - self.base(kind_of(value)[0]) if self.place.base else value, *index)
+
+    def base(self, dtype: str): return self.k.number((self.buffer.name, "base"), self.place.base, dtype)
 
     def put_stored(self, code, *index) -> None: T.buffer_store(self.buffer, cast(code, self.place.dtype), [self.at(*index)])
 

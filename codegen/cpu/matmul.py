@@ -77,7 +77,8 @@ def write_pack(k: Kernel, step: Pack) -> None:
             fours(inner // 4, inner % 4)
         at = T.ramp((task * vectors + o) * lanes, 1, lanes)
         if p:
-            T.buffer_store(starts, column_sums(k, codes, first, steps, p, p * inner * q), [at])
+            of_sums, more = (k.number(("column", i), v, "int32") for i, v in enumerate((p, p * inner * q)))
+            T.buffer_store(starts, column_sums(k, codes, first, steps) * of_sums + more, [at])
         else:
             T.buffer_store(starts, T.broadcast(tirx.const(0, "int32"), lanes), [at])
         if to.rows is not None:
@@ -86,18 +87,18 @@ def write_pack(k: Kernel, step: Pack) -> None:
             with loops(per) as (j,):  # not from o * per on: TVM 0.27 mistakes a begin that depends on a loop which has one itself
                 r = o * per + j
                 with T.If(r < height), T.Then():
-                    T.buffer_store(sums, total(k, a, [*i, r], inner) * q, [task * height + r])
+                    T.buffer_store(sums, total(k, a, [*i, r], inner) * k.number("row", q, "int32"), [task * height + r])
 
 
-def column_sums(k: Kernel, codes, first, steps: int, factor: int, more: int):
-    """The sums of the packed columns, times `factor`, and more."""
+def column_sums(k: Kernel, codes, first, steps: int):
+    """The sums of the packed columns."""
     lanes, dot = k.isa.lanes, product(k.isa)
     acc, whole = k.registers(lanes), T.ramp(0, 1, lanes)
     T.buffer_store(acc, T.broadcast(tirx.const(0, "int32"), lanes), [whole])
     ones = T.broadcast(tirx.const(0x01010101, "int32"), lanes)
     with loops(steps) as (s,):
         T.buffer_store(acc, dot.add(acc[whole], dot.operand(ones), dot.weights(codes, first + s * lanes * 4)), [whole])
-    return acc[whole] * factor + more
+    return acc[whole]
 
 
 def product(isa: Isa) -> Four | Halves:
@@ -133,7 +134,7 @@ def write_packed_matmul(k: Kernel, n: Node, a: Tensor, packed: Packed, body: Bod
     widths = [vectors // parts + (i < vectors % parts) for i in range(parts)]
     tall = next(t for t in range(min(rows, 24 // max(widths)), 0, -1) if t == 1 or dot.registers(t, max(widths)) <= k.isa.registers)
     lift = body.lift(n, single=True)
-    shift = 0 if lift is None else -int(lift[0])
+    shift = None if lift is None else k.number("lift", -int(lift[0]), "int32")
     tiles, rest = divmod(rows, tall)
     with k.tasks(*lead, tiles + bool(rest)) as (*i, tile):
         task = flat(i, lead)
@@ -143,9 +144,10 @@ def write_packed_matmul(k: Kernel, n: Node, a: Tensor, packed: Packed, body: Bod
             for p, j in itertools.product(range(count), range(width)):
                 start = starts[T.ramp((task * vectors + first + j) * lanes, 1, lanes)]
                 if sums is not None:
-                    start = start + T.broadcast(sums[task * rows + tile * tall + p] + shift, lanes)
-                elif shift:
-                    start = start + T.broadcast(tirx.const(shift, "int32"), lanes)
+                    row = sums[task * rows + tile * tall + p]
+                    start = start + T.broadcast(row if shift is None else row + shift, lanes)
+                elif shift is not None:
+                    start = start + T.broadcast(shift, lanes)
                 T.buffer_store(acc[p], start, [T.ramp(j * lanes, 1, lanes)])
             with loops(steps) as (s,):
                 at = [((task * vectors + first + j) * steps + s) * lanes * 4 for j in range(width)]

@@ -15,7 +15,7 @@ def in_registers(k: Kernel, table: np.ndarray, at) -> bool:
     return k.isa.vbmi and kind_of(at) == ("int32", 16) and len(table) <= ENTRIES and int(table.max()) - int(table.min()) < 1 << 31
 
 
-def looked_up(k: Kernel, table: np.ndarray, at):
+def looked_up(k: Kernel, table: np.ndarray, at, name: str):
     """table[at] as int32 in 16 lanes: the bytes of the entries less the least one, a plane of each."""
     least = int(table.min())
     over = (table - least).astype(np.uint32)
@@ -27,7 +27,7 @@ def looked_up(k: Kernel, table: np.ndarray, at):
     if found is None:
         return T.broadcast(tirx.const(least, "int32"), 16)
     found = bits(found, "int32")
-    return found + least if least else found
+    return found + k.number((name, "least"), least, "int32") if least else found
 
 
 def picked(k: Kernel, table: np.ndarray, at):
