@@ -12,8 +12,9 @@ from ir.kept import Kept
 
 from . import tvm as door
 from .cpu.choices import Choices
-from .cpu.groups import Group, groups
+from .cpu.groups import Group
 from .cpu.isa import isa_of
+from .cpu.layout import Layout, Run
 from .cpu.model import compiled
 from .cpu.program import program
 from .latency import code
@@ -29,7 +30,8 @@ def tune(g: Graph, count: int, cache: Path | str | None = None, progress: Callab
     """
     target, kept, found = door.parse_target("llvm"), Kept(KIND, cache), {}
     about = [machine(), code(), count]
-    alone = [(group.anchor, own) for group in groups(g) if isinstance(group, Group) and (own := apart(g, group)) is not None]
+    runs = [step.group for step in Layout(g, isa_of(target)).steps if isinstance(step, Run)]
+    alone = [(group.anchor, own) for group in runs if (own := apart(g, group)) is not None]
     for done, (anchor, own) in enumerate(alone):
         if progress:
             progress(done, len(alone), anchor.name)
