@@ -4,13 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from deploy_programs import INS, MANIFEST, OUTS, expected, object_code, weights
 
 from codegen import deploy
-from codegen.deploy import source
+from codegen.deploy import loader, source
 from codegen.deploy.target import parse
 from ir import UserError
 from ir.store import load_json, save_json
@@ -205,6 +206,12 @@ def test_a_forked_child_runs_too(folder):
     assert os.waitpid(child, 0)[1] == 0
 
 
+def test_calls_from_many_threads(model):
+    x = samples(200)
+    with ThreadPoolExecutor(4) as pool:
+        assert all((y == expected(weights(), x)).all() for y in pool.map(model, [x] * 40))
+
+
 def test_a_rebuilt_folder_is_not_mistaken_for_the_old_one(code, tmp_path):
     for seed in (3, 4):
         deploy.link(code, weights(seed).tobytes(), MANIFEST, tmp_path, HOST, "dense")
@@ -256,6 +263,15 @@ def test_messages_of_damaged_folders(folder, tmp_path):
     save_json(copy / "manifest.json", "plan", {})
     with says("a qsearch plan of version 1, where a compiled model of version 1 is needed"):
         deploy.load(copy)
+
+
+def test_without_room_for_a_copy(folder, monkeypatch):
+    """A folder of temporary files that cannot be written, or whose files cannot be run."""
+    monkeypatch.setattr(loader.Path, "write_bytes", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+    assert (deploy.load(folder)(samples(3)) == expected(weights(), samples(3))).all()
+    monkeypatch.setattr(loader.ctypes, "CDLL", lambda path: (_ for _ in ()).throw(OSError("wrong ELF class")))
+    with says(r"libdense.so: cannot be loaded here \(wrong ELF class\); build it again on this machine$"):
+        deploy.load(folder)
 
 
 def test_message_of_another_machine(folder, tmp_path):

@@ -13,6 +13,7 @@ import platform
 import shutil
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ class Model:
 
     def __init__(self, folder: Path | str | None = None, threads: int = 0):
         folder = Path(folder or Path(__file__).parent)
-        self.handle = None
+        self.handle, self.lock = None, threading.Lock()
         self.manifest = manifest(folder)
         self.inputs, self.output, name = self.manifest["inputs"], self.manifest["output"], self.manifest["name"]
         self.library = _library(folder, self.manifest)
@@ -62,8 +63,9 @@ class Model:
     def words(self, *xs: np.ndarray) -> np.ndarray:
         """The same on arrays that are known to be of the right shapes and dtypes, in C order."""
         y = _aligned((len(xs[0]), *self.output["shape"]), np.dtype(self.output["dtype"]))
-        if self._run(self.handle, *map(_address, xs), _address(y), len(y)):
-            raise ModelError(self._error().decode())
+        with self.lock:  # one call at a time: they share working memory
+            if self._run(self.handle, *map(_address, xs), _address(y), len(y)):
+                raise ModelError(self._error().decode())
         return y
 
 
@@ -103,14 +105,21 @@ def _library(folder: Path, manifest: dict) -> ctypes.CDLL:
                          "build it for this machine")
     # The dynamic linker knows a library by its path: a copy under a name of its own cannot be taken for an older build.
     private = tempfile.mkdtemp()
-    copy = os.path.join(private, f"{manifest['files'][name]}.so")
+    copy = Path(private) / f"{manifest['files'][name]}.so"
     try:
-        Path(copy).write_bytes(code)
-        return ctypes.CDLL(copy)
-    except OSError as e:
-        raise ModelError(f"{path}: cannot be loaded here ({e}); build it again on this machine") from None
+        copy.write_bytes(code)
+        return ctypes.CDLL(str(copy))
+    except OSError:  # no room, or a system that runs nothing from its folder of temporary files
+        return _in_place(path)
     finally:
         shutil.rmtree(private, ignore_errors=True)
+
+
+def _in_place(path: Path) -> ctypes.CDLL:
+    try:
+        return ctypes.CDLL(str(path.resolve()))
+    except OSError as e:
+        raise ModelError(f"{path}: cannot be loaded here ({e}); build it again on this machine") from None
 
 
 def _checked(i: dict, x: np.ndarray) -> np.ndarray:

@@ -51,7 +51,10 @@ static int qs_parse_npy(const char *path, qs_file *f, const qs_tensor *t) {
   const size_t length = f->bytes[8] | (size_t)f->bytes[9] << 8 | (wide && f->size > 11 ? (size_t)f->bytes[10] << 16 | (size_t)f->bytes[11] << 24 : 0);
   f->at = (wide ? 12u : 10u) + length;
   if (f->at > f->size || length >= sizeof header) return qs_fail("%s: not a .npy file, or cut off", path);
-  memcpy(header, f->bytes + f->at - length, length);
+  for (size_t i = 0; i < length; ++i) { /* messages quote it */
+    const char c = (char)f->bytes[f->at - length + i];
+    header[i] = c < ' ' || c > '~' ? ' ' : c;
+  }
   header[length] = 0;
   const char *type = qs_entry_of(header, "'descr'"), *order = qs_entry_of(header, "'fortran_order'"), *shape = qs_entry_of(header, "'shape'");
   const char end = type[0] ? type[1] : 0;
