@@ -68,9 +68,9 @@ def test_every_number_of_threads_and_samples(folder, threads):
 
 
 @pytest.mark.parametrize("offset", [1, 4, 63])
-def test_arrays_at_any_address(model, offset):
+def test_arrays_at_any_address(folder, offset):
     """Of more samples than one group of copies holds."""
-    n = 1 << 15
+    n, model = 1 << 15, deploy.load(folder, 1)
     x = np.zeros(n * INS + 64, np.uint8)[offset:offset + n * INS].reshape(n, 4, 12)
     x[:] = samples(n)
     assert (model.model.words(x) == expected(weights(), x)).all()

@@ -8,7 +8,6 @@ import ctypes
 import hashlib
 import json
 import math
-import os
 import platform
 import shutil
 import sys

@@ -248,11 +248,11 @@ static int qs_cpus(void) {
   return sched_getaffinity(0, sizeof allowed, &allowed) ? 1 : CPU_COUNT(&allowed);
 }
 
-/* Threads 1.. on a CPU each, as long as there is one for every thread; thread 0 is the caller and stays where it is. */
+/* Threads 1.. each on a CPU of its own if the model has all CPUs that the process may use: of fewer, several models would take the same ones.
+ * Thread 0 is the caller and stays where it is. */
 static int qs_start(qs_pool *p) {
   cpu_set_t allowed, one;
   const int cpus = sched_getaffinity(0, sizeof allowed, &allowed) ? 1 : CPU_COUNT(&allowed);
-  p->process = getpid();
   p->epoch = p->phase = 0;
   p->asleep = p->awaited = p->pending = p->quit = 0;
   p->spins = p->threads <= cpus ? 1 << 11 : 0;
@@ -260,7 +260,7 @@ static int qs_start(qs_pool *p) {
   pthread_cond_init(&p->wake, NULL);
   pthread_cond_init(&p->done, NULL);
   int cpu = 0;
-  while (p->threads <= cpus && !CPU_ISSET((size_t)cpu, &allowed)) ++cpu;
+  while (p->threads == cpus && !CPU_ISSET((size_t)cpu, &allowed)) ++cpu;
   for (int i = 0; i < p->threads - 1; ++i) {
     qs_seat *seat = malloc(sizeof *seat);
     if (seat) *seat = (qs_seat){p, i + 1};
@@ -269,12 +269,13 @@ static int qs_start(qs_pool *p) {
       qs_stop(p, i);
       return qs_fail("cannot start thread %d of %d; ask for fewer", i + 1, p->threads);
     }
-    if (p->threads > cpus) continue;
+    if (p->threads != cpus) continue;
     do ++cpu; while (!CPU_ISSET((size_t)cpu, &allowed));
     CPU_ZERO(&one);
     CPU_SET((size_t)cpu, &one);
     pthread_setaffinity_np(p->ids[i], sizeof one, &one);
   }
+  p->process = getpid();
   return 0;
 }
 
