@@ -73,6 +73,7 @@ def test_every_way_has_its_turns():
 def test_ratios_are_to_the_fastest_int8_form(capsys):
     t = {k: cpu_turns.Times(us, us, us, 1, 1) for k, us in {"ours w8a8": 10.0, "ORT int8 a": 30.0, "ORT int8 b": 20.0, "ORT fp32": 5.0}.items()}
     assert cpu_nets.best_int8(t) == "ORT int8 b"
+    assert cpu_nets.contenders(t) == ["ours w8a8", "ORT int8 b", "ORT fp32"]
     cpu_nets.summary([{"way": "ours w8a8", "threads": 1, "batch": 1, "net": n, "ratio": r} for n, r in (("a", 2.0), ("b", 0.5))])
     assert capsys.readouterr().out == "ours w8a8, 1 thread, batch 1: geometric mean over 2 nets 1.00 x ONNX Runtime int8, lowest 0.50 (b)\n"
 
