@@ -32,7 +32,7 @@ def depthwise(n: Node, x: Tensor, types: dict[str, Ints]) -> bool:
     each, weights = out // op.groups, int(abs(op.weight).reshape(out, -1).sum(1).max())
     stored = 255 if x.place.dtype in ("uint8", "int8") else max(magnitude(t), abs(op.pad))
     bound = int(abs(op.bias).max()) + (abs(x.place.base) + stored) * weights + magnitude(n.type)
-    return bound <= INT32 and (each == 1 or each in (2, 4, 8) and out % 16 == 0)
+    return bound <= INT32 and (each == 1 or each in (2, 4) and out % 16 == 0)
 
 
 @dataclass(frozen=True)
