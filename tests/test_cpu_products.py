@@ -93,7 +93,8 @@ def test_processors(cpu, name):
 
 @pytest.mark.parametrize(("target", "instruction"), [
     ("llvm -mcpu=cascadelake", r"vpdpbusd\s.*zmm"), ("llvm -mcpu=alderlake", r"\{vex\}\s+vpdpbusd\s.*ymm"),
-    ("llvm -mcpu=x86-64-v3", r"vpmaddwd\s.*ymm"), ("llvm -mcpu=x86-64", r"\spmaddwd\s.*xmm"), ("aarch64 -mcpu=neoverse-n1", r"sdot\sv"), ("aarch64 -mcpu=cortex-a53", r"smlal\sv")])
+    ("llvm -mcpu=x86-64-v3", r"vpmaddwd\s.*ymm"), ("llvm -mcpu=x86-64", r"\spmaddwd\s.*xmm"),
+    ("aarch64 -mcpu=neoverse-n1", r"sdot\sv"), ("aarch64 -mcpu=cortex-a53", r"smlal\sv")])
 def test_instructions(target, instruction):
     """The code for a processor, also for one that this machine is not, sums by what the processor has."""
     code = assembly(one(Dense(np.full((64, 64), 127), np.zeros(64)), Ints((4, 64), 0, 255)), target)
