@@ -1,11 +1,13 @@
 """Packed weights by one vector of activations, weights in memory: GB/s, part of the plain read bandwidth, and what ggml's kernels take.
 
-    TVM_NUM_THREADS=2 python -m benchmarks.cpu_gemv [--shapes 2560x2560 ...] [--threads 1 2] [--rounds 500] [--ggml FOLDER] [--json FILE]
+    TVM_NUM_THREADS=2 python -m benchmarks.cpu_gemv [--shapes 2560x2560 ...] [--threads 1 2] [--rounds 500] [--fast 0.1] [--ggml FOLDER]
+                                                    [--json FILE]
 
 Each way runs through matrices that lie in POOL bytes of huge pages, one after the other, so that every weight comes from memory.  The
-ways take turns in one process, in many short blocks.  Two numbers stand for each ratio: of the fastest tenths of blocks of both (what a
-quiet machine does: others take bandwidth at times), and in brackets the median over the rounds with its quartiles.  Everything is compiled
-by TVM; reading is the sum of all words, in the fastest of the four ways of READS.  Nobody's time contains the quantization of activations.
+ways take turns in one process, in many short blocks.  Two numbers stand for each ratio: of the fast blocks of both, by default the fastest
+tenth (what a quiet machine does: others take bandwidth at times), and in brackets the median over the rounds with its quartiles.
+Everything is compiled by TVM; reading is the sum of all words, in the fastest of the four ways of READS.  Nobody's time contains the
+quantization of activations.
 """
 import argparse
 import contextlib
@@ -39,7 +41,6 @@ COLLAPSE = 25            # Linux 6.1 and later: make huge pages of what is there
 STEP = 2 * LINE         # bytes that reading takes of a stream at once
 READS = (1, 0), (1, 4096), (4, 0), (4, 2048)  # streams, bytes prefetched ahead: which is fastest depends on what else goes on
 READ = "read"
-FASTEST = 0.1
 SHAPES = ("2560x2560", "2560x6912", "4096x11008")  # rows x depth
 
 
@@ -172,26 +173,27 @@ def rounds(ways: dict[str, Way], count: int, threads: int) -> dict[str, list[flo
     return seen
 
 
-def fastest(seconds: list[float]) -> float: return float(np.quantile(seconds, FASTEST))
+def fastest(seconds: list[float], part: float) -> float: return float(np.quantile(seconds, part))
 
 
-def ratio(a: list[float], b: list[float]) -> str:
-    """a / b of the fastest tenths; and round by round, the median and the quartiles."""
+def ratio(a: list[float], b: list[float], part: float) -> str:
+    """a / b of the fast blocks; and round by round, the median and the quartiles."""
     low, mid, high = statistics.quantiles([x / y for x, y in zip(a, b)], n=4)
-    return f"{fastest(a) / fastest(b):5.2f} ({mid:.2f}, {low:.2f}..{high:.2f})"
+    return f"{fastest(a, part) / fastest(b, part):5.2f} ({mid:.2f}, {low:.2f}..{high:.2f})"
 
 
-def report(shape: str, threads: int, ways: dict[str, Way], seen: dict[str, list[float]]) -> list[dict]:
+def report(shape: str, threads: int, ways: dict[str, Way], seen: dict[str, list[float]], part: float) -> list[dict]:
     """Prints a table, and gives its rows."""
     found = []
-    print(f"\n{shape}, threads {threads}: microseconds and GB/s of the fastest tenth, part of the read bandwidth, time of others / ours")
+    print(f"\n{shape}, threads {threads}: microseconds and GB/s of the fastest {part:.0%} of blocks; part of the read bandwidth; "
+          "time of others / ours")
     for name, way in ways.items():
-        fast = fastest(seen[name])
+        fast = fastest(seen[name], part)
         line = f"  {name:30s} {1e6 * fast:8.1f} us  {way.bytes / fast / 1e9:5.1f} GB/s"
         if name in cpu_gemv_ggml.LIKE:
             reads = [min(r) for r in zip(*(v for k, v in seen.items() if k.startswith(f"{READ} {name}")))]
-            line += f"  of read {ratio(reads, seen[name])}"
-            line += "".join(f"  {o} {ratio(seen[o], seen[name])}" for o in cpu_gemv_ggml.LIKE[name] if o in seen)
+            line += f"  of read {ratio(reads, seen[name], part)}"
+            line += "".join(f"  {o} {ratio(seen[o], seen[name], part)}" for o in cpu_gemv_ggml.LIKE[name] if o in seen)
         print(line, flush=True)
         found += cpu_turns.rows({name: cpu_turns.summary([1e6 * s for s in seen[name]], way.block)}, shape=shape, threads=threads,
                                 bytes=way.bytes, fastest=round(1e6 * fast, 3))
@@ -203,9 +205,12 @@ def main() -> None:
     ask.add_argument("--shapes", nargs="+", default=SHAPES)
     ask.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     ask.add_argument("--rounds", type=int, default=500)
+    ask.add_argument("--fast", type=float, default=0.1, help="the part of blocks that counts as fast")
     ask.add_argument("--ggml", type=Path, help="the folder of libggml-cpu.so, if not that of llama_cpp in this environment")
     ask.add_argument("--json", type=Path)
     a = ask.parse_args()
+    if max(a.threads) > tvm.runtime.num_threads():
+        raise SystemExit(f"TVM has {tvm.runtime.num_threads()} threads here: set TVM_NUM_THREADS={max(a.threads)}")
     ggml, found, r = cpu_gemv_ggml.load(a.ggml), [], np.random.default_rng(0)
     for shape in a.shapes:
         rows, depth = map(int, shape.split("x"))
@@ -216,7 +221,7 @@ def main() -> None:
             if ggml:
                 ways |= {k: way(*v, threads) for k, v in cpu_gemv_ggml.products(rows, depth, pool, r).items()}
             print(f"\n{huge_part(len(lowbit.FORMATS) + (4 if ggml else 0)):.0%} of the weights in huge pages", end="")
-            found += report(shape, threads, ways, rounds(ways, a.rounds, threads))
+            found += report(shape, threads, ways, rounds(ways, a.rounds, threads), a.fast)
     cpu_turns.write(a.json, found)
 
 
