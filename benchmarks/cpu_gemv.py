@@ -6,8 +6,8 @@
 Each way runs through matrices that lie in POOL bytes of huge pages, one after the other, so that every weight comes from memory.  The
 ways take turns in one process, in many short blocks.  Two numbers stand for each ratio: of the fast blocks of both, by default the fastest
 tenth (what a quiet machine does: others take bandwidth at times), and in brackets the median over the rounds with its quartiles.
-Everything is compiled by TVM; reading is the sum of all words, in the fastest of the four ways of READS.  Nobody's time contains the
-quantization of activations.
+Everything is compiled by TVM; reading is the sum of all words, in that of the four ways of READS whose fast blocks are fastest.  Nobody's
+time contains the quantization of activations.
 """
 import argparse
 import contextlib
@@ -191,8 +191,8 @@ def report(shape: str, threads: int, ways: dict[str, Way], seen: dict[str, list[
         fast = fastest(seen[name], part)
         line = f"  {name:30s} {1e6 * fast:8.1f} us  {way.bytes / fast / 1e9:5.1f} GB/s"
         if name in cpu_gemv_ggml.LIKE:
-            reads = [min(r) for r in zip(*(v for k, v in seen.items() if k.startswith(f"{READ} {name}")))]
-            line += f"  of read {ratio(reads, seen[name], part)}"
+            read = min((v for k, v in seen.items() if k.startswith(f"{READ} {name}")), key=lambda v: fastest(v, part))
+            line += f"  of read {ratio(read, seen[name], part)}"
             line += "".join(f"  {o} {ratio(seen[o], seen[name], part)}" for o in cpu_gemv_ggml.LIKE[name] if o in seen)
         print(line, flush=True)
         found += cpu_turns.rows({name: cpu_turns.summary([1e6 * s for s in seen[name]], way.block)}, shape=shape, threads=threads,
