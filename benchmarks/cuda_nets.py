@@ -1,15 +1,17 @@
 """Integer graphs on a GPU: equality with `ir.run` on every value, and microseconds beside torch in float16 and torch._int_mm.
 
-    python -m benchmarks.cuda_nets build FOLDER [--graphs GRAPHS] [--nets resnet8-w8a8 ...] [--arch sm_90]
+    [QSEARCH_DATA=...] python -m benchmarks.cuda_nets build FOLDER [--graphs GRAPHS] [--nets resnet8-w8a8 ...] [--arch sm_90]
     python -m benchmarks.cuda_nets run FOLDER --json FILE [--rounds 15] [--limit 150]
 
 build needs TVM and nvcc but no GPU: it compiles every op, products of many shapes, layers, and the nets of GRAPHS (what
-benchmarks.cpu_graphs has made), and keeps samples with their answers.  run needs the driver, numpy and torch, but no TVM: FOLDER can
-be taken to the machine that has the GPU.  Both sides are replayed as CUDA graphs, many calls in a row, data on the GPU.
+benchmarks.cpu_graphs has made; with QSEARCH_DATA their float files come along), and keeps samples with their answers.  run needs the
+driver, numpy and torch, but no TVM: FOLDER can be taken to the machine that has the GPU.  Both sides are replayed as CUDA graphs,
+many calls in a row, data on the GPU.
 """
 import argparse
 import json
 import math
+import os
 import shutil
 import sys
 import time
@@ -58,10 +60,17 @@ def build(folder: Path, graphs: Path | None, nets, arch: str) -> None:
         codegen.cuda.build(g, out, archs=(arch,))
         x = _samples(g, few)
         np.savez_compressed(out / SAMPLES, y=run(g, x), **(x if isinstance(x, dict) else {"x": x}))
-        floats = graphs / f"{name.rsplit('-', 1)[0]}.onnx" if graphs else Path()
-        if floats.is_file():
+        if name in nets and (floats := _floats(name.rsplit("-", 1)[0], graphs)):
             shutil.copy(floats, out / "net.onnx")
         save_json(out / "case.json", KIND, {"name": name, "net": name in nets, **({} if name in nets else _shape(g))})
+
+
+def _floats(net: str, graphs: Path) -> Path | None:
+    """The float file of a net, for torch; none for what is made of torch's own layers anyway, or where the data are not there."""
+    if not os.environ.get("QSEARCH_DATA") or net == "deit_tiny":
+        return None
+    from benchmarks import cpu_graphs
+    return cpu_graphs.float_onnx(net, graphs) if net in cpu_graphs.CASES else None
 
 
 def _shape(g: Graph) -> dict:
@@ -146,8 +155,8 @@ def measure(folder: Path, rounds: int, limit_s: float) -> dict:
 def _times(folder: Path, case: dict, models: list, batch: int, rounds: int, limit_s: float) -> dict:
     from benchmarks import cuda_torch
     try:
-        peers = (cuda_torch.net_ways(folder / "net.onnx", batch) if case["net"]
-                 else cuda_torch.layer_ways(case, batch, len(models)))
+        peers = (cuda_torch.layer_ways(case, batch, len(models)) if not case["net"] else cuda_torch.net_ways(folder / "net.onnx", batch)
+                 if (folder / "net.onnx").is_file() or case["name"].startswith("deit_tiny") else {})
     except Exception as e:  # a peer that cannot be had must not cost our own figures
         print(f"{case['name']}: no peer: {type(e).__name__}: {str(e).splitlines()[0] if str(e) else ''}", file=sys.stderr)
         peers = {}

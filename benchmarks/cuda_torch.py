@@ -1,5 +1,6 @@
 """The same nets and layers in torch on a GPU: float16 with its best layout, and int8 products by torch._int_mm, replayed as CUDA graphs."""
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,17 +22,31 @@ def replayed(call: Callable[[], object]) -> Callable[[], object]:
 
 
 def net_ways(file: Path, batch: int) -> dict[str, Callable[[], object]]:
-    """A float net out of an ONNX file in float16, for images with channels first and last."""
-    from benchmarks.cpu_torch import module
-    from quant import load_model
-    net = load_model(file)
-    x = torch.randn(batch, *net.input.shape, dtype=torch.float16, device="cuda")
-    first = module(net).half().cuda()
-    ways = {"torch fp16": replayed(lambda: first(x))}
+    """A float net in float16, for images with channels first and last: of an ONNX file, or `Deit` where there is none."""
+    if file.is_file():
+        from quant import load_model
+        net = load_model(file)
+        shape, nets = net.input.shape, [halved(net, "cuda") for _ in range(2)]
+    else:
+        from benchmarks.deit_tiny import deit_tiny
+        shape, nets = (3, 224, 224), [deit_tiny().half().cuda() for _ in range(2)]
+    x = torch.randn(batch, *shape, dtype=torch.float16, device="cuda")
+    ways = {"torch fp16": replayed(lambda: nets[0](x))}
     if x.dim() == 4:
-        last, y = module(net).half().cuda().to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
+        last, y = nets[1].to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
         ways["torch fp16, channels last"] = replayed(lambda: last(y))
     return ways
+
+
+def halved(net, device: str) -> torch.nn.Module:
+    """A captured net in float16, with the tensors of the steps that are no layers of torch's."""
+    from benchmarks.cpu_torch import AsCaptured, module
+    m = module(net).half().to(device)
+    for part in m.modules():
+        if isinstance(part, AsCaptured):
+            held = {k: v.to(device, torch.float16) for k in ("weight", "bias") if (v := getattr(part.step, k)) is not None}
+            part.step = replace(part.step, **held)
+    return m
 
 
 def layer_ways(about: dict, batch: int, copies: int) -> dict[str, Callable[[], object]]:

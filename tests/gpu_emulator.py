@@ -1,6 +1,7 @@
 """A CUDA driver library that runs CUDA source on this CPU: made by g++ of the very text that nvcc is given.
 
-It proves all of a CUDA build but the hardware: the kernels thread by thread with their barriers, grids, arguments, memory bounds.
+It proves all of a CUDA build but the hardware: the kernels thread by thread with their barriers, grids, arguments, memory bounds.  What
+a GPU would fault on kills the process: memory that is not there, a load that is not aligned, threads that wait for one another.
 tests/emulated_gpu/cuda.h says what a thread, a barrier and the tensor-core instruction are there.
 """
 import subprocess
@@ -23,6 +24,7 @@ def library(source: str, launches: list[dict], out: Path) -> Path:
                       "static const Kernel KERNELS[] = {", *rows, "};", '#include "driver.inc"'])
     path = out.with_suffix(".cc")
     path.write_text(text)
-    subprocess.run(["g++", "-std=c++17", "-O0", "-fwrapv", "-fno-strict-aliasing", "-w", "-shared", "-fPIC", f"-I{HERE}", str(path), "-o", str(out)],
+    subprocess.run(["g++", "-std=c++17", "-O0", "-fwrapv", "-fno-strict-aliasing", "-fsanitize=alignment",
+                    "-fsanitize-undefined-trap-on-error", "-w", "-shared", "-fPIC", f"-I{HERE}", str(path), "-o", str(out)],
                    check=True)
     return out

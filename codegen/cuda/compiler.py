@@ -51,8 +51,10 @@ def describe(g: Graph, p: Program, launches: list[dict], archs) -> dict:
 def group_size(g: Graph, p: Program) -> int:
     """Samples at once, so that no byte of the workspace and no element of a tensor lies beyond an int32."""
     most = min(INDEX // max(p.workspace, 1), INDEX // (8 * p.widest))
-    if most < 1:
-        raise UserError(f"one sample of this graph takes {p.workspace} bytes in the GPU's workspace; the CUDA backend indexes 2 GiB: split the graph")
+    constants = sum(r.bytes for r, _ in p.weights)
+    if most < 1 or constants > INDEX:
+        raise UserError(f"this graph takes {p.workspace} bytes of memory for a sample, {p.widest} elements in its largest tensor and {constants} "
+                        "bytes of constants; the CUDA backend indexes 2 GiB of each: split the graph")
     return min(MAX_GROUP, most)
 
 

@@ -12,7 +12,7 @@ NON_BLOCKING, RELAXED = 1, 2            # stream flag; capture mode
 
 
 class Driver:
-    """One GPU, its context current in the calling thread.  UserError: no driver, no GPU."""
+    """One GPU and a stream of work for it.  UserError: no driver, no GPU."""
 
     def __init__(self, library: str = LIBRARY, device: int = 0):
         try:
@@ -24,9 +24,13 @@ class Driver:
             raise UserError(f"no GPU here: the NVIDIA driver finds {count.value} devices, and number {device} was asked for")
         self.call("cuDeviceGet", ctypes.byref(self.device), device)
         self.call("cuDevicePrimaryCtxRetain", ctypes.byref(self.context), self.device)
-        self.call("cuCtxSetCurrent", self.context)
+        self.enter()
         self.stream = ctypes.c_void_p()
         self.call("cuStreamCreate", ctypes.byref(self.stream), NON_BLOCKING)
+
+    def enter(self) -> None:
+        """Makes the GPU's context that of the calling thread."""
+        self.call("cuCtxSetCurrent", self.context)
 
     def call(self, name: str, *args) -> None:
         """A function of the driver.  UserError: what it answers, in one line."""

@@ -32,6 +32,7 @@ class CudaModel:
 
     def plan(self, count: int) -> "Plan":
         """Memory and launches for so many samples."""
+        self.gpu.enter()
         if count not in self.plans:
             while len(self.plans) >= PLANS:
                 self.plans.pop(next(iter(self.plans))).close()
