@@ -106,7 +106,7 @@ def _cell(clock, kept: Kept, layer: Layer, o: Option) -> Timing:
         graph = example(layer, o, MUL_BITS)
         found = kept.put({"program": clock.program(graph)}, "program", shape, str(o), about)
 
-    return _kept(clock, kept, ("time", found["program"], about), lambda: graph or example(layer, o, MUL_BITS))
+    return _kept(clock, kept, ("time", found["program"], about), lambda: graph or example(layer, o, MUL_BITS), alone=True)
 
 
 def _empty(clock, kept: Kept) -> float:
@@ -117,10 +117,10 @@ def _empty(clock, kept: Kept) -> float:
     return _kept(clock, kept, ("empty", clock.about, code()), lambda: g).us
 
 
-def _kept(clock, kept: Kept, key: tuple, graph: Callable[[], Graph]) -> Timing:
+def _kept(clock, kept: Kept, key: tuple, graph: Callable[[], Graph], alone: bool = False) -> Timing:
     """The time under this key, or that of the graph now, at the speed that the machine had when it was first asked."""
     if (found := kept.get(*key)) is None:
-        found = clock.time(graph()).data()
+        found = clock.time(graph(), alone).data()
         kept.put(found, *key)
     speed = kept.get("speed", clock.about, code()) or kept.put({"us": found["reference_us"]}, "speed", clock.about, code())
     return Timing(**found).at(speed["us"])

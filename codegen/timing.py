@@ -113,9 +113,9 @@ class Clock:
     @cached_property
     def reference(self) -> Callable[[int], None]: return self.calls(example(REFERENCE, Option.parse("int8/uint8"), MUL_BITS))
 
-    def time(self, g: Graph) -> Timing:
-        """The time of a graph for one sample, and of the reference meanwhile."""
-        return steady(self.calls(g), self.threads, self.reference)
+    def time(self, g: Graph, alone: bool = False) -> Timing:
+        """The time of a graph for one sample, and of the reference meanwhile; alone: of a layer, without what it takes to hand over its values."""
+        return steady(self.calls(g, alone=True) if alone else self.calls(g), self.threads, self.reference)
 
 
 class Tvm(Clock):
@@ -131,9 +131,9 @@ class Tvm(Clock):
         """What decides the time: the code, without the values of its constants."""
         return digest(self.door.lowered(g).module.script(show_meta=False))
 
-    def calls(self, g: Graph) -> Callable[[int], None]:
-        """calls(n) of the compiled graph on one sample."""
-        return self.door.build(g).calls(one_sample(g), self.threads)
+    def calls(self, g: Graph, alone: bool = False) -> Callable[[int], None]:
+        """calls(n) of the compiled graph on one sample; alone: as its layers run in a network, whose layouts they share."""
+        return self.door.build(g, copies=not alone).calls(one_sample(g), self.threads)
 
 
 class Onnx(Clock):
@@ -156,8 +156,8 @@ class Onnx(Clock):
             parts.append(n.SerializeToString(deterministic=True))
         return digest(*parts)
 
-    def calls(self, g: Graph) -> Callable[[int], None]:
-        """calls(n) of a session on one sample."""
+    def calls(self, g: Graph, alone: bool = False) -> Callable[[int], None]:
+        """calls(n) of a session on one sample; a session has one layout, so that a layer alone is as in a network."""
         session, x = self.door.session(self.door.build(g), self.threads), one_sample(g)
         names = [session.get_outputs()[0].name]
 

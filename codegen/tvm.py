@@ -19,7 +19,7 @@ from .words import interface
 
 
 def build(g: Graph, out: Path | str | None = None, target: str = "llvm", name: str = "model",
-          tiles: dict | None = None) -> Model | Library | None:
+          tiles: dict | None = None, copies: bool = True) -> Model | Library | None:
     """The graph compiled for a CPU, ready to be called on any number of samples.
 
     target: "llvm" is this machine's CPU, "llvm -mcpu=NAME" another (x86-64-v3, cascadelake, ...), "aarch64" a 64-bit Arm, "c" one file of C
@@ -27,6 +27,7 @@ def build(g: Graph, out: Path | str | None = None, target: str = "llvm", name: s
     out: a folder for libNAME.so, libNAME.a, NAME.h, the program NAME, run.py and, last, manifest.json, which vouches for the rest;
     codegen.load reads it.  For "c", NAME.c, NAME.h and manifest.json.  The result is None if this machine cannot run what was built.
     tiles: forms of kernels that were found to be fast, as codegen.tuning.tune returns them.
+    copies: False leaves out what brings values from one layout into another; the result then is wrong, and the time that of the layers.
     UserError: a target that is not a CPU of LLVM's, no C compiler to link with, a folder that cannot be written.
     """
     if target == portable.TARGET:
@@ -37,7 +38,7 @@ def build(g: Graph, out: Path | str | None = None, target: str = "llvm", name: s
     if out is not None:
         compilers(toolchain.machine)
         check_folder(Path(out))
-    made = _program(g, toolchain, tiles)
+    made = _program(g, toolchain, tiles, copies)
     executable = tvm.compile(made.module, target=tvm.target.Target(toolchain.target))
     if out is None:
         return Model(executable, made, interface(g))
@@ -50,7 +51,7 @@ def build(g: Graph, out: Path | str | None = None, target: str = "llvm", name: s
 
 def lowered(g: Graph, target: str = "llvm") -> Program:
     """The program of the graph for a target, before TVM compiles it."""
-    return _program(g, parse(target), None)
+    return _program(g, parse(target))
 
 
 def parse_target(text: str) -> tvm.target.Target:
@@ -58,8 +59,8 @@ def parse_target(text: str) -> tvm.target.Target:
     return tvm.target.Target(parse(text).target)
 
 
-def _program(g: Graph, toolchain: Toolchain, tiles: dict | None) -> Program:
-    return program(g, isa_of(tvm.target.Target(toolchain.target)), Choices(tiles or {}))
+def _program(g: Graph, toolchain: Toolchain, tiles: dict | None = None, copies: bool = True) -> Program:
+    return program(g, isa_of(tvm.target.Target(toolchain.target)), Choices(tiles or {}), copies)
 
 
 def _portable(g: Graph, out: Path | str | None, name: str) -> None:

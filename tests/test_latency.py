@@ -55,7 +55,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         table(["tiny", "tokens"], [OPTION], tmp_path, progress=stop)
     timed, calls = [], timing.Tvm.calls
-    monkeypatch.setattr(timing.Tvm, "calls", lambda self, g: timed.append(g.inputs[0].type.shape) or calls(self, g))
+    monkeypatch.setattr(timing.Tvm, "calls", lambda self, g, **how: timed.append(g.inputs[0].type.shape) or calls(self, g, **how))
     assert table(["tiny", "tokens"], [OPTION], tmp_path).rows.keys() == {"tiny", "tokens"}
     assert timed == [(9, 16), (32, 16, 16)]  # the layer that was not reached, and the reference
 
@@ -63,7 +63,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(tmp_path, monkeypatch):
 def test_equal_programs_are_measured_once(tmp_path, monkeypatch):
     """Layers of one shape, and weight formats that change no instruction: noise cannot choose among them."""
     timed, calls = [], timing.Tvm.calls
-    monkeypatch.setattr(timing.Tvm, "calls", lambda self, g: timed.append(g) or calls(self, g))
+    monkeypatch.setattr(timing.Tvm, "calls", lambda self, g, **how: timed.append(g) or calls(self, g, **how))
     twin = Layer("twin", *[getattr(CONV, f) for f in list(vars(CONV))[1:]])
     t = latency.latency_table({"conv": CONV, "twin": twin}, {"conv": ["int5/uint8", "int6/uint8"], "twin": ["int6/uint8"]}, cache=tmp_path)
     assert len(timed) == 3  # the empty call, the reference, and one program
@@ -81,12 +81,12 @@ def test_what_is_measured_is_the_option(tmp_path):
 
 @pytest.mark.parametrize("target", ["cpu", "onnx"])
 def test_the_sum_is_checked_against_the_whole(tmp_path, target):
-    g = example(CONV, Option.parse(OPTION), 15)  # a net of one layer: nothing but the call is fixed
+    g = example(CONV, Option.parse(OPTION), 15)  # a net of one layer: the call is fixed, and the copies into its layout and out of it
     options = {"conv": OPTION}
     t = table(["conv"], [OPTION], tmp_path, target)
     left = latency.fit_fixed(t, g, options, target, tmp_path)
     found = latency.additive_error(t, g, options, target, tmp_path)
-    assert found["relative"] == pytest.approx(left) and abs(left) < .5 and 0 <= t.fixed < t.rows["conv"][OPTION]
+    assert found["relative"] == pytest.approx(left) and abs(left) < .5 and t.fixed >= 0
     assert found["predicted"] == pytest.approx(t.rows["conv"][OPTION] + t.fixed) and found["measured"] > 0
 
 

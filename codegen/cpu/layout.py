@@ -86,11 +86,11 @@ class Layout:
         self.places[group.sink.name] = to
 
     def finish(self) -> None:
-        """The output in the caller's memory: written there at once if the last step can, else copied."""
+        """The output in the caller's memory: written there at once if the last step's order is the caller's, else copied."""
         n = self.g.output
         to, place = own(Storage("output", word(n.type), n.type.size), n.type), self.places[n.name]
         last = self.steps[-1] if self.steps else None
-        if isinstance(last, Run) and last.group.sink is n and not any(map(any, last.to.halo)):
+        if isinstance(last, Run) and last.group.sink is n and not any(map(any, last.to.halo)) and last.to.order == to.order:
             self.steps[-1] = replace(last, to=to)
         else:
             self.steps.append(Copy(place, to))

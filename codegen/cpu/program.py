@@ -45,11 +45,11 @@ class Program:
     workspace: int
 
 
-def program(g: Graph, isa: Isa, choices: Choices | None = None) -> Program:
-    """The program of a graph for processors of this kind."""
+def program(g: Graph, isa: Isa, choices: Choices | None = None, copies: bool = True) -> Program:
+    """The program of a graph for processors of this kind; copies: with what brings values from one layout into another."""
     layout = Layout(g, isa)
     functions: dict[GlobalVar, tirx.PrimFunc] = {}
-    steps = [kernels(g, isa, step, functions, choices) for step in layout.steps]
+    steps = [kernels(g, isa, step, functions, choices) for step in layout.steps if copies or not isinstance(step, Copy)]
     weights = constants(steps)
     size = plan(steps)
     serial, threaded = GlobalVar("sample"), GlobalVar("main")
