@@ -121,11 +121,15 @@ class Depthwise:
 
     def write(self) -> None:
         """All tiles; the last of a row, column or block of channels that does not fill one begins earlier and computes some results again."""
-        most = max(self.k.isa.lanes, 8)
-        size = min(most, self.out)
-        sizes, wide = (*self.plane.size, self.out), (self.rows, self.columns, size)
+        size = min(max(self.k.isa.lanes, 8), self.out)
+        count, rest = divmod(self.out, size)
+        half = size // 2 if 0 < rest <= size // 2 else 0  # the last channels in a vector of half the width
+        sizes, wide = (*self.plane.size, self.out - rest if half else self.out), (self.rows, self.columns, size)
         with self.k.tasks(*(s // w for s, w in zip(sizes, wide))) as task, starts(task, sizes, wide) as (r, c, o):
             self.block(o, size, r, c)
+            if half:
+                with T.If(task[-1] == count - 1), T.Then():
+                    self.block(self.out - half, half, r, c)
 
     def block(self, o, lanes: int, r, c) -> None:
         """The tile of results of `lanes` channels from o, rows from r and columns from c."""
