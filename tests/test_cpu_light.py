@@ -7,7 +7,7 @@ import tvm
 from strategies import samples
 
 from codegen import tvm as backend
-from ir import Concat, Conv, Graph, Input, Ints, MaxPool, Pad, Requant, Reshape, Slice, Transpose, run
+from ir import Concat, Conv, Graph, Input, Ints, MaxPool, Pad, Requant, Reshape, Slice, SumPool, Transpose, run
 
 CPUS = ("znver4", "cascadelake", "haswell", "nehalem", "x86-64")
 VECTORS = ("sse4.1", "avx2", "avx512bw", "avx512vl", "avx512vnni", "avx512vbmi")
@@ -151,3 +151,27 @@ MOVES = {
 @pytest.mark.parametrize("name", MOVES)
 def test_moves(name):
     agrees(MOVES[name], "llvm", threads=2)
+
+
+def windows(op, shape, lo: int, hi: int, kernel, stride, padding, *after) -> Graph:
+    more = (lo + 1,) if op is SumPool else ()
+    return moved(shape, lo, hi, op(kernel, stride, padding, *more), *after)
+
+
+SAME, NONE = ((1, 1), (1, 1)), ((0, 0), (0, 0))
+POOLS = {
+    "maxima of 100 channels": windows(MaxPool, (100, 9, 8), 0, 255, (3, 3), (2, 2), SAME),
+    "maxima, signed, requantized": windows(MaxPool, (35, 6, 7), -128, 127, (2, 3), (1, 2), NONE, Requant([77], 6, 3, -128, 127)),
+    "maxima of rows": windows(MaxPool, (16, 33), 0, 99, (4,), (3,), ((2, 1),)),
+    "maxima of words": windows(MaxPool, (21, 5, 5), -30000, 30000, (2, 2), (2, 2), NONE),
+    "a mean of all": windows(SumPool, (131, 7, 7), 0, 255, (7, 7), (7, 7), NONE, Requant([1337], 16, 0, 0, 255)),
+    "signed means": windows(SumPool, (64, 8, 8), -128, 127, (2, 2), (2, 2), NONE, Requant([1 << 14], 16, -3, -128, 127)),
+    "sums of more than 257 bytes": windows(SumPool, (33, 17, 17), 0, 255, (17, 17), (1, 1), NONE),
+    "sums beyond 16 bits": windows(SumPool, (5, 300), -7, 255, (290,), (1,), ((5, 6),)),
+    "sums of words, padded": windows(SumPool, (18, 6, 5), -32768, 32767, (3, 3), (1, 1), SAME),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_pools(name, cpu):
+    agrees(POOLS[name], cpu, threads=2)

@@ -15,7 +15,7 @@ from ir import Conv, Ints, Node
 from ..words import magnitude
 from .body import INT32, Body, narrow
 from .field import field_of
-from .kernel import Kernel, Tensor, shuffle, starts
+from .kernel import Kernel, Tensor, lane, shuffle, starts
 
 ROWS = (1, 2, 3, 4)  # output rows of a tile
 VECTORS = 16         # results of a tile, in vectors of channels, at most
@@ -148,8 +148,7 @@ class Depthwise:
                     if (p, i, z) in self.weights:
                         self.add(acc[p, q], taken, self.weights[p, i, z], o, width)
                 if z == kc - 1:
-                    with T.vectorized(lanes) as v:
-                        self.body.store(self.index(o + v, r + p, c + q), **{self.name: acc[p, q][v]})
+                    self.body.store(self.index(lane(o, lanes), r + p, c + q), **{self.name: acc[p, q][lane(0, lanes)]})
 
     def build(self, at, chunk: tuple[int, ...], lanes: int) -> tirx.Buffer:
         """One column of the rows of the chunk, those of a channel side by side."""

@@ -3,7 +3,7 @@ import numpy as np
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from .kernel import Kernel, Tensor, across, loops, pieces, shuffle, starts
+from .kernel import Kernel, Tensor, across, bits, kind_of, lane, loops, pieces, shuffle, starts
 from .places import Place
 from .pointwise import merged, sweep
 
@@ -31,10 +31,11 @@ def alike(a: Place, b: Place) -> bool:
 
 def recoded(code, a: Place, b: Place):
     """A code of `a` as `b` stores it."""
-    lanes = getattr(code.ty.dtype, "lanes", 1)
-    to = b.dtype if lanes == 1 else f"{b.dtype}x{lanes}"
-    code = code if a.dtype == b.dtype else T.reinterpret(code, dtype=to)
-    return code ^ tirx.const(-128 if b.dtype == "int8" else 128, b.dtype).astype(to) if (a.base - b.base) % 256 else code
+    code = code if a.dtype == b.dtype else bits(code, b.dtype)
+    if (a.base - b.base) % 256 == 0:
+        return code
+    first, (_, lanes) = tirx.const(-128 if b.dtype == "int8" else 128, b.dtype), kind_of(code)
+    return code ^ (T.broadcast(first, lanes) if lanes > 1 else first)
 
 
 def turn(k: Kernel, x: Tensor, y: Tensor, sizes: dict[int, int], inner_x: int, inner_y: int) -> None:
@@ -51,20 +52,20 @@ def turn(k: Kernel, x: Tensor, y: Tensor, sizes: dict[int, int], inner_x: int, i
                 with loops(count) as (i,):
                     first = start + i * width
                     here = dict(zip(outer, index))
-                    rows = [x.buffer[span(at(x.place, here | {inner_x: first, inner_y: p}), width)] for p in range(planes)]
+                    rows = [x.buffer[lane(at(x.place, here | {inner_x: first, inner_y: p}), width)] for p in range(planes)]
                     made = shuffle(rows, [p * width + j for j in range(width) for p in range(planes)])
-                    T.buffer_store(y.buffer, recoded(made, x.place, y.place), [span(at(y.place, here | {inner_x: first}), width * planes)])
+                    T.buffer_store(y.buffer, recoded(made, x.place, y.place), [lane(at(y.place, here | {inner_x: first}), width * planes)])
         return
     block = min(size, 1 << min(wide, planes).bit_length() - 1)
     ends = (*(sizes[a] for a in outer), planes, wide)
     edges = (*(1 for _ in outer), block, block)
     with k.tasks(*(e // w for e, w in zip(ends, edges))) as task, starts(task, ends, edges) as (*index, plane, first):
-        here, lanes = dict(zip(outer, index)), [span(0, block)]
+        here, lanes = dict(zip(outer, index)), [lane(0, block)]
         rows = [k.registers(block, x.place.dtype) for _ in range(block)]
         for i, row in enumerate(rows):
-            T.buffer_store(row, x.buffer[span(at(x.place, here | {inner_x: first, inner_y: plane + i}), block)], lanes)
+            T.buffer_store(row, x.buffer[lane(at(x.place, here | {inner_x: first, inner_y: plane + i}), block)], lanes)
         for i, column in enumerate(turned(k, rows, block)):
-            to = span(at(y.place, here | {inner_x: first + i, inner_y: plane}), block)
+            to = lane(at(y.place, here | {inner_x: first + i, inner_y: plane}), block)
             T.buffer_store(y.buffer, recoded(column[lanes[0]], x.place, y.place), [to])
 
 
@@ -73,15 +74,12 @@ def turned(k: Kernel, rows: list[tirx.Buffer], size: int) -> list[tirx.Buffer]:
     for _ in range(size.bit_length() - 1):
         made = []
         for low, high in zip(rows[:size // 2], rows[size // 2:]):
-            both = [low[span(0, size)], high[span(0, size)]]
+            both = [low[lane(0, size)], high[lane(0, size)]]
             for half in (0, size // 2):
                 made.append(k.registers(size, low.dtype))
-                T.buffer_store(made[-1], shuffle(both, [v * size + half + i for i in range(size // 2) for v in range(2)]), [span(0, size)])
+                T.buffer_store(made[-1], shuffle(both, [v * size + half + i for i in range(size // 2) for v in range(2)]), [lane(0, size)])
         rows = made
     return rows
-
-
-def span(at, lanes: int): return at if lanes == 1 else T.ramp(at, 1, lanes)
 
 
 def write_fill(k: Kernel, to: Place) -> None:
