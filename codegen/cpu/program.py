@@ -151,8 +151,9 @@ def main(steps: list[Step], ends: list[Storage], serial: GlobalVar, size: int) -
             names = [f"x{i}" for i in range(len(ends) - 1)] + ["y"]
             handles = [T.arg(name, T.handle()) for name in (*names, "weights", "workspace")]
             n, threads = T.arg("n", T.int32()), T.arg("threads", T.int32())
-            held = [T.match_buffer(h, (T.int64(),), s.dtype) for h, s in zip(handles, ends)]
-            weights, workspace = (T.match_buffer(h, (T.int64(),), "uint8", align=ALIGN) for h in handles[-2:])
+            sizes = [tirx.Var(f"size{i}", "int64") for i in range(len(handles))]  # named: the names that TVM gives change from time to time
+            held = [T.match_buffer(h, (size,), s.dtype) for h, size, s in zip(handles, sizes, ends)]
+            weights, workspace = (T.match_buffer(h, (size,), "uint8", align=ALIGN) for h, size in zip(handles[-2:], sizes[-2:]))
 
             def points(i, thread=0):
                 own = {s: T.address_of(b[i * s.size]) for s, b in zip(ends, held)}
