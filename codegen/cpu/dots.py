@@ -144,8 +144,8 @@ def dot_for(isa: Isa, x: str, largest: int, w: np.ndarray, lanes: int, wraps: bo
         return None
     if x == isa.byte and byte and isa.products == "madd":
         return unsaturated(isa, largest, w, lanes) or Halves(lanes, cost=(4, 2, 3))
-    if (x == "int16" or x == "uint16" and largest < 1 << 15) and word and isa.products == "madd":
-        return TwoAdd(lanes, 2, 2, "int16", cost=(2, 0, 0))
+    if x in ("int16", "uint16") and word and isa.products == "madd":
+        return TwoAdd(lanes, 2, 2, "int16", 1 << 15 if x == "uint16" and largest >= 1 << 15 else 0, cost=(2, 0, 0))
     return Plain(lanes, 1, 1, "int8" if byte else "int16" if word else "int32", cost=(3, 1, 1))
 
 

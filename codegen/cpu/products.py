@@ -37,9 +37,9 @@ def stored_magnitude(x: Tensor) -> int:
 
 
 def sums(f: Field, x: Tensor) -> int:
-    """A bound of every sum of products of what stands in memory and of the bias that makes up for its base."""
+    """A bound of every sum of products of what stands in memory, or of that less a Dot's shift, and of the bias that makes up for it."""
     w = f.weight.reshape(len(f.weight), -1)
-    return int((abs(w).sum(1) * stored_magnitude(x) + abs(f.bias + x.place.base * w.sum(1))).max())
+    return int((abs(w).sum(1) * (stored_magnitude(x) + 1) + abs(f.bias + x.place.base * w.sum(1))).max())
 
 
 def write_plain(k: Kernel, n: Node, x: Tensor, types: dict[str, Ints], body: Body) -> None:
