@@ -12,11 +12,14 @@ PICK = "llvm.x86.avx512.vpermi2var.qi.512"  # of the 128 bytes of two registers
 
 def in_registers(k: Kernel, table: np.ndarray, at) -> bool:
     """Whether `looked_up` can be used: AVX-512 VBMI, whole vectors of indices, few entries of at most 32 bits."""
-    return k.isa.vbmi and kind_of(at) == ("int32", 16) and len(table) <= ENTRIES and int(table.max()) - int(table.min()) < 1 << 31
+    return k.isa.vbmi and kind_of(at) == ("int32", 16) and len(table) <= ENTRIES + 1 and int(table.max()) - int(table.min()) < 1 << 31
 
 
 def looked_up(k: Kernel, table: np.ndarray, at, name: str):
-    """table[at] as int32 in 16 lanes: the bytes of the entries less the least one, a plane of each."""
+    """table[at] as int32 in 16 lanes: the bytes of the entries less the least one, a plane of each; `name` is the node's."""
+    if len(table) > ENTRIES:
+        first = T.broadcast(k.number((name, "first"), int(table[0]), "int32"), 16)
+        return tirx.Select(at < 1, first, looked_up(k, table[1:], at - 1, name))
     least = int(table.min())
     over = (table - least).astype(np.uint32)
     found = None
@@ -31,7 +34,7 @@ def looked_up(k: Kernel, table: np.ndarray, at, name: str):
 
 
 def picked(k: Kernel, table: np.ndarray, at):
-    """The byte at each index (below 256, one a lane) in the lane's lowest byte; the others are arbitrary."""
+    """The byte at each index (from -1, where any will do, to 255, one a lane) in the lane's lowest byte; the others are arbitrary."""
     pairs = -(-len(table) // (2 * VECTOR))
     held = k.constant(np.pad(table, (0, pairs * 2 * VECTOR - len(table))).view(np.int8))
     index = T.reinterpret(at, dtype="int8x64")
