@@ -17,7 +17,7 @@ from ir.store import load_json
 
 CHOSEN = ["dense of matrices", "conv 3x3 padded with its zero point", "conv uneven all over", "conv depthwise", "conv 1d causal, dilated",
           "requant of 60 bits", "add of two signs", "matmul", "maxpool uneven", "lut of wide values",
-          "div of wide values", "sqrt of wide values", "concat of unlike types", "recur from a state"]
+          "div of wide values", "sqrt of wide values", "concat of unlike types", "recur from a state", "expand"]
 DRIVER = """
 #include <stdio.h>
 #include <stdlib.h>

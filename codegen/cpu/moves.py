@@ -19,7 +19,7 @@ def write_copy(k: Kernel, source: Place, to: Place) -> None:
         return sweep(k, [source, to], to, set(), lambda i: y.put(x.value(*i, dtype=dtype), *i))
     axes = merged([source, to], to, set())
     across_x, across_y = (next((a for a, _ in axes if p.strides[a] == 1), None) for p in (source, to))
-    if None in (across_x, across_y) or across_x == across_y:
+    if None in (across_x, across_y) or across_x == across_y or k.isa.lanes == 1:
         return sweep(k, [source, to], to, set(), lambda i: y.put_stored(recoded(x.stored(*i), source, to), *i), k.isa.lanes * 4)
     turn(k, x, y, dict(axes), across_x, across_y)
 
