@@ -19,7 +19,7 @@ def write_pool(k: Kernel, n: Node, x: Tensor, types: dict[str, Ints], body: Body
     """Channels side by side, in the narrowest words that hold the codes or their sums."""
     channels, *space = n.type.shape
     dtype = accumulator(n, x, types[n.args[0]])
-    most = k.isa.lanes * 4 // np.dtype(dtype).itemsize
+    most = k.isa.lanes * 4 // np.dtype(dtype).itemsize if k.isa.lanes > 1 else 1
     count, rest = divmod(channels, most)
     rows = space if math.prod(space[:-1]) < TASKS else space[:-1]
     with k.tasks(*rows, max(1, count)) as (*position, block), loops(*space[len(rows):]) as more:
