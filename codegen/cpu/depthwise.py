@@ -4,6 +4,7 @@ Where an instruction adds four (or two) products to a lane, a lane takes the ele
 together once serves all output rows of the tile and all kernel columns.
 """
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from .kernel import Kernel, Tensor, lane, shuffle, starts
 
 ROWS = (1, 2, 3, 4)  # output rows of a tile
 VECTORS = 16         # results of a tile, in vectors of channels, at most
+PRODUCTS = 200       # instructions of a tile that add products, about, at most: larger ones take long to compile
 SPARE = 8            # channels behind the last one whose constants may be read in vain
 EPILOGUE = 8         # instructions that finish a vector of results, about
 
@@ -96,7 +98,8 @@ class Depthwise:
             spilt = max(0, weights + r * -(-kc // sc) + 6 - self.k.isa.registers)  # vectors that find no register
             each = c * (weights * (1 if self.together == 4 else 2) + (3 * spilt if self.together == 4 else 0) + EPILOGUE * r) + built
             return -(-rows // r) * -(-columns // c) * (each + 10)
-        fits = [(r, c) for r in ROWS if r <= rows for c in range(1, columns + 1) if r * c <= VECTORS]
+        most = PRODUCTS * self.together * self.k.isa.lanes // (max(self.k.isa.lanes, 8) * math.prod(self.plane.kernel))
+        fits = [(r, c) for r in ROWS if r <= rows for c in range(1, columns + 1) if r * c <= max(min(VECTORS, most), 1)]
         return min(fits, key=cost)
 
     def packed(self) -> dict[tuple[int, int, int], tirx.Buffer]:
