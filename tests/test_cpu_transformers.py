@@ -1,15 +1,19 @@
 """What transformers are made of, compiled for the kinds of processors that this machine is: equal to `ir.run` on every value."""
+import subprocess
+
 import numpy as np
 import pytest
 import tvm
 from lm_nets import small_encoder, small_llama
 from op_cases import pair
 from strategies import samples
+from test_deploy_cross import EMULATOR
 
 import codegen
 import ir
 from codegen.cpu.rowgroups import row_groups
-from ir import Add, Concat, Constant, Div, Expand, Graph, Ints, Lut, MatMul, MaxPool, Mul, Plan, Requant, Sqrt, SumPool, Transpose
+from codegen.deploy.toolchain import compilers
+from ir import Add, Concat, Constant, Div, Expand, Graph, Ints, Lut, MatMul, MaxPool, Mul, Plan, Requant, Sqrt, SumPool, Transpose, UserError
 from quant import calibrate, quantize
 
 HERE = {str(name) for name, on in tvm.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")().items() if on}
@@ -49,8 +53,7 @@ def test_products_of_activations(target, shape, a, b):
     equal(pair(MatMul(), Ints((heads, rows, inner), *a), Ints((heads, inner, columns), *b)), target)
 
 
-@targets
-def test_heads_are_views(target):
+def heads() -> Graph:
     """Rows of three heads side by side, their scores with themselves, and a requant for each column."""
     g = Graph()
     g.add("x", ir.Input(Ints((9, 3, 20), *ASIDE)))
@@ -59,7 +62,11 @@ def test_heads_are_views(target):
     g.add("turned", Transpose((1, 2, 0)), "q")
     g.add("m", MatMul(), "heads", "turned")
     g.add("y", Requant(np.arange(1, 10), 12, 3, -128, 127, -1), "m")
-    equal(g, target)
+    return g
+
+
+@targets
+def test_heads_are_views(target): equal(heads(), target)
 
 
 def rows(height: int, width: int, lo: int, hi: int) -> tuple[Graph, dict]:
@@ -158,3 +165,19 @@ def test_quotients(a, b):
     d = r.integers(b[0], b[1] + 1, (3, 40, 33))
     x = np.clip(r.integers(a[0], a[1] + 1, d.shape) // d * d + (d + r.integers(-1, 2, d.shape)) // 2, *a)
     assert (codegen.tvm.build(g)({"x": x, "d": d}) == ir.run(g, {"x": x, "d": d})).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("g", [heads(), softmax(5, 37), norm(5, 37)], ids=["heads", "softmax", "norm"])
+def test_on_arm_in_an_emulator(g, tmp_path):
+    try:
+        compilers("aarch64")
+    except UserError as e:
+        pytest.skip(str(e))
+    if EMULATOR is None:
+        pytest.skip("no emulator of aarch64: apt install qemu-user-static")
+    x = samples(g, 3)
+    codegen.tvm.build(g, tmp_path, "aarch64 -mcpu=cortex-a76")
+    np.save(tmp_path / "x.npy", x)
+    subprocess.run([EMULATOR, "-cpu", "max", "./model", "x.npy", "out.npy"], cwd=tmp_path, check=True)
+    assert (np.load(tmp_path / "out.npy") == ir.run(g, x)).all()

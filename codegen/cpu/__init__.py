@@ -10,6 +10,7 @@
     field      dense layers and convolutions as one thing
     tiling     which positions and channels stay in registers, and in which order the tiles are computed
     tiles      the kernel of such tiles; products: which of them is exact, and a plain kernel for all else
+    matmul     products of two activations; rowgroups, rows: norms, softmax and the like, a row at a time; tables: lookups in registers
     rules      which kernel writes which anchor
     program    memory plan, order of the kernels, threads; the module that TVM compiles
 """
