@@ -4,6 +4,7 @@ import numpy as np
 from ir import Graph, Input, Ints, Node, UserError
 from ir.interpret import check_input
 
+INT32, INT64 = (1 << 31) - 1, (1 << 63) - 1
 WORDS = ("int8", "uint8", "int16", "uint16", "int32", "int64")  # narrowest first, signed before unsigned
 
 
@@ -20,6 +21,16 @@ def word_of(lo: int, hi: int) -> str:
 def magnitude(t: Ints) -> int:
     """Largest absolute value of t."""
     return max(abs(t.lo), abs(t.hi))
+
+
+def narrow(a: np.ndarray) -> np.ndarray:
+    """A constant in the narrowest word that holds it."""
+    return a.astype(word_of(int(a.min()), int(a.max())))
+
+
+def calc(bound: int) -> str:
+    """What to compute in when no intermediate exceeds `bound` in magnitude; uint64 wraps, and ends right if the result fits."""
+    return "int32" if bound <= INT32 else "int64" if bound <= INT64 else "uint64"
 
 
 def interface(g: Graph) -> dict:

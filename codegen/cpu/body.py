@@ -2,22 +2,15 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-import tvm
 from tvm import tirx
 
 from ir import Add, Conv, Div, Ints, Lut, Mul, Node, Requant, Sqrt, UserError, ops
 from ir.ops import requant as reference
 
-from ..words import magnitude, word_of
-from .kernel import Kernel, Tensor, bits, cast, kind_of
+from ..tir import bits, cast, kind_of
+from ..words import INT32, INT64, calc, magnitude, narrow, word_of
+from .kernel import Kernel, Tensor
 from .tables import in_registers, looked_up
-
-INT32, INT64 = (1 << 31) - 1, (1 << 63) - 1
-
-
-def calc(bound: int) -> str:
-    """What to compute in when no intermediate exceeds `bound` in magnitude; uint64 wraps, and ends right if the result fits."""
-    return "int32" if bound <= INT32 else "int64" if bound <= INT64 else "uint64"
 
 
 class Body:
@@ -209,17 +202,4 @@ def divide(a, b, bound: int, t: Ints):
     q = cast(tirx.floor(near), "int32")
     left = n - q * d
     return cast(q + cast(left >= d, "int32") - cast(left < 0, "int32"), out)
-
-
-def narrow(a: np.ndarray) -> np.ndarray:
-    """A constant in the narrowest word that holds it."""
-    return a.astype(word_of(int(a.min()), int(a.max())))
-
-
-@ops.clamp.register
-def _(x: tvm.ir.Expr, lo, hi): return tirx.max(tirx.min(x, hi), lo)
-
-
-@ops.root.register
-def _(x: tvm.ir.Expr): return cast(tirx.sqrt(cast(x, "float64")), "int64")
 

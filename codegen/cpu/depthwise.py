@@ -13,8 +13,8 @@ from tvm.script.ir_builder import tirx as T
 
 from ir import Conv, Ints, Node
 
-from ..words import magnitude
-from .body import INT32, Body, narrow
+from ..words import INT32, magnitude, narrow
+from .body import Body
 from .field import field_of
 from .kernel import Kernel, Tensor, lane, shuffle, starts
 

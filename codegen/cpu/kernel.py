@@ -8,10 +8,10 @@ from tvm.ir import PointerType, PrimType
 from tvm.script.ir_builder import IRBuilder
 from tvm.script.ir_builder import tirx as T
 
+from ..tir import cast, kind_of
 from .choices import Choices
 from .isa import Isa
 from .places import Place, Storage
-
 
 STACK = 1024  # bytes
 PLAIN = (-1, 0, 1, -128, 127, 128, 255, -32768, 32767)
@@ -148,35 +148,6 @@ def across(width: int, lanes: int, body) -> None:
 def lane(start, size: int):
     """The index start, start + 1, ... of a vector that is spelled out; an index as any other if its size is 1."""
     return T.ramp(start, 1, size) if size > 1 else start
-
-
-def kind_of(x) -> tuple[str, int]:
-    """(dtype of an element, number of lanes) of an expression."""
-    dtype, _, lanes = str(x.ty.dtype).partition("x")
-    return dtype, int(lanes or 1)
-
-
-def as_wide(dtype: str, x) -> str:
-    """The dtype with as many lanes as x has."""
-    lanes = kind_of(x)[1]
-    return f"{dtype}x{lanes}" if lanes > 1 else dtype
-
-
-def cast(x, dtype: str):
-    """The same numbers in words of `dtype`, in as many lanes."""
-    return x.astype(as_wide(dtype, x))
-
-
-def bits(x, dtype: str):
-    """The same bits as another type: casts would let TVM's simplifier reason as if nothing wrapped around."""
-    return tirx.reinterpret(as_wide(dtype, x), x)
-
-
-def reduced(kind: str, vector):
-    """The lanes of a vector of integers in one: "add" or "smax"."""
-    if kind_of(vector)[1] == 1:
-        return vector
-    return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(f"llvm.vector.reduce.{kind}"), vector, dtype=kind_of(vector)[0])
 
 
 @contextmanager

@@ -10,11 +10,12 @@ from tvm.script.ir_builder import tirx as T
 
 from ir import Ints, Node
 
-from ..words import magnitude
-from .body import Body, calc
+from ..tir import bits, cast, reduced
+from ..words import calc, magnitude
+from .body import Body
 from .dots import Four, Halves
 from .isa import Isa
-from .kernel import Kernel, Tensor, bits, cast, lane, loops, pieces, reduced
+from .kernel import Kernel, Tensor, lane, loops, pieces
 from .layout import Pack, Packed
 
 SIGN = 0x80808080  # takes unsigned bytes to signed ones, 128 less each

@@ -4,8 +4,7 @@ from tvm import tirx
 
 from ir import Recur, ops
 
-from ..words import magnitude
-from .body import calc, narrow
+from ..words import calc, magnitude, narrow
 from .kernel import Kernel, Tensor, across, loops
 
 

@@ -3,7 +3,8 @@ import numpy as np
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from .kernel import Kernel, Tensor, across, bits, kind_of, lane, loops, pieces, shuffle, starts
+from ..tir import bits, kind_of
+from .kernel import Kernel, Tensor, across, lane, loops, pieces, shuffle, starts
 from .places import Place
 from .pointwise import merged, sweep
 

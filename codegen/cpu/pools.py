@@ -7,9 +7,10 @@ from tvm.script.ir_builder import tirx as T
 
 from ir import Ints, Node, SumPool
 
-from ..words import magnitude, word_of
-from .body import Body, calc
-from .kernel import Kernel, Tensor, cast, lane, loops, pieces
+from ..tir import cast
+from ..words import calc, magnitude, word_of
+from .body import Body
+from .kernel import Kernel, Tensor, lane, loops, pieces
 from .moves import alike, recoded
 
 TASKS = 64  # about so many tasks are enough for any number of threads

@@ -6,8 +6,8 @@ from tvm.script.ir_builder import tirx as T
 from ir import Ints, Node
 from ir.infer import exact_bound
 
-from ..words import magnitude
-from .body import Body, calc
+from ..words import calc, magnitude
+from .body import Body
 from .dots import dot_for
 from .field import Field, field_of, joined
 from .kernel import Kernel, Tensor, loops, pieces

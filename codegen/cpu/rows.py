@@ -3,16 +3,16 @@
 A row is gone through in phases: each ends with the sums and maxima that the next one needs.  Values that a later phase needs again are kept
 in scratch memory, or computed again where that is as cheap.
 """
-
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
 from ir import Add, Expand, Ints, MaxPool, Mul, Node, Requant, SumPool
 
-from ..words import magnitude
-from .body import Body, calc
+from ..tir import cast, kind_of, reduced
+from ..words import calc, magnitude
+from .body import Body
 from .groups import Group
-from .kernel import Kernel, Tensor, cast, kind_of, lane, loops, pieces, reduced
+from .kernel import Kernel, Tensor, lane, loops, pieces
 from .places import Storage
 
 TASKS = 32

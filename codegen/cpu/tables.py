@@ -3,7 +3,8 @@ import numpy as np
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from .kernel import Kernel, bits, kind_of
+from ..tir import bits, kind_of
+from .kernel import Kernel
 
 ENTRIES = 256
 VECTOR = 64  # bytes of a register

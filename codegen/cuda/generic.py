@@ -6,11 +6,11 @@ from tvm import tirx
 from ir import Conv, Dense, Gather, Ints, MatMul, MaxPool, Node, SumPool, UserError, ops
 from ir.infer import exact_bound
 
-from ..words import magnitude
+from ..words import calc, magnitude
 from . import intrinsics
 from .kernel import THREADS, Count, Step, T, each, flattened, grid_of, loops, unflattened, when
 from .matrix import Windows
-from .pointwise import Chain, calc
+from .pointwise import Chain
 from .values import Value
 
 LANES = 32  # threads of a warp

@@ -1,33 +1,10 @@
 """Elementwise nodes as TIR expressions: what a kernel does to a finished element on its way to memory."""
-import numpy as np
-import tvm
-from tvm import tirx
-
 from ir import Add, Div, Ints, Lut, Mul, Node, Requant, Sqrt, UserError, ops
 
-from ..words import magnitude, word_of
+from .. import tir  # noqa: F401  (ir.ops on expressions)
+from ..words import INT32, calc, magnitude
 from .fuse import Group
 from .values import Value
-
-INT32, INT64 = (1 << 31) - 1, (1 << 63) - 1
-
-
-@ops.clamp.register
-def _(x: tvm.ir.Expr, lo, hi): return tirx.max(tirx.min(x, hi), lo)
-
-
-@ops.root.register
-def _(x: tvm.ir.Expr): return tirx.sqrt(x.astype("float64")).astype("int64")
-
-
-def calc(bound: int) -> str:
-    """What to compute in when no intermediate exceeds `bound` in magnitude; uint64 wraps, and ends right if the result fits."""
-    return "int32" if bound <= INT32 else "int64" if bound <= INT64 else "uint64"
-
-
-def narrow(a: np.ndarray) -> np.ndarray:
-    """A constant in the narrowest word that holds it."""
-    return a.astype(word_of(int(a.min()), int(a.max())))
 
 
 class Chain:

@@ -7,12 +7,12 @@ import numpy as np
 from ir import Conv, Dense, Ints, MatMul
 from ir.infer import exact_bound
 
-from ..words import magnitude
+from ..words import INT32, magnitude, narrow
 from . import depthwise, generic
 from .gemm import Product
 from .kernel import Step, T, unflattened
 from .matrix import Packed, Rows, Windows, packed
-from .pointwise import INT32, Chain, narrow
+from .pointwise import Chain
 from .values import Value, stored, transposed
 
 BYTES = ("int8", "uint8")

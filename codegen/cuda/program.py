@@ -7,12 +7,12 @@ import numpy as np
 from ir import (Concat, Constant, Conv, Dense, Expand, Gather, Graph, MatMul, MaxPool, Op, Pad, Recur, Reshape, Slice,
                 SumPool, Transpose)
 
-from ..words import word
+from ..words import narrow, word
 from . import generic, tiles
 from .fuse import POINTWISE, Group, groups, only_shifts
 from .gemm import Tile
 from .kernel import Step
-from .pointwise import Chain, narrow
+from .pointwise import Chain
 from .products import Builder
 from .rowwise import Rowwise, rowwise
 from .rowwise import step as row_step

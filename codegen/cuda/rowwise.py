@@ -8,11 +8,11 @@ from tvm import tirx
 
 from ir import Expand, Graph, MaxPool, Node, SumPool
 
-from ..words import magnitude
+from ..words import calc, magnitude
 from . import intrinsics
 from .fuse import POINTWISE, Group
 from .kernel import THREADS, Count, Step, T, when
-from .pointwise import Chain, calc
+from .pointwise import Chain
 from .values import Value
 
 LANES = 32
