@@ -45,8 +45,10 @@ def build(g: Graph, out: Path | str | None = None, target: str = "llvm", name: s
     link(_object(executable), made.weights.tobytes(), _about(g, made), out, toolchain, name)
     try:
         return load(out)
-    except UserError:  # it was just written: it is for another machine
-        return None
+    except UserError:
+        if target == "llvm":
+            raise
+        return None  # it was just written: it is for another machine
 
 
 def lowered(g: Graph, target: str = "llvm") -> Program:

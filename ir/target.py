@@ -21,5 +21,5 @@ class Target:
         return cycles / (self.clock_mhz * 1e6)
 
 
-for _name, _kind in {"cpu": "cpu", "aarch64": "cpu", "cuda": "cuda", "onnx": "onnx"}.items():
+for _name, _kind in {"cpu": "cpu", "aarch64": "cpu", "c": "cpu", "cuda": "cuda", "onnx": "onnx"}.items():
     TARGETS.register(_name)(Target(_name, _kind))

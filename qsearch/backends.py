@@ -74,6 +74,8 @@ def save_form(graph: Graph, form: str, path: Path) -> Path:
 def execute(t, made: Path, x: np.ndarray) -> tuple[np.ndarray, dict]:
     """Integer outputs of integer inputs (N, ...) on the built thing, and what is known of it: bytes, cycles a frame."""
     match t.kind:
+        case "cpu" if t.name == "c":
+            raise UserError(f"{made}: C for any machine is built and run by the program that it goes into; check the graph with --target cpu")
         case "cpu":
             import codegen
             return codegen.load(made)(x), {"bytes": next(made.glob("lib*.so")).stat().st_size}

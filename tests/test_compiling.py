@@ -10,6 +10,7 @@ from strategies import samples
 
 import codegen
 import ir
+from ir import Encoding
 from ir.store import save_graph
 from qsearch.cli import main
 
@@ -31,7 +32,9 @@ def qsearch(*args) -> int:
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("compile") / "graph"
-    save_graph(CASES[NAME], folder)
+    g = CASES[NAME]
+    g.encodings = {"x": Encoding(1 / 255, 128), g.output.name: Encoding(1.0)}
+    save_graph(g, folder)
     return folder
 
 
@@ -47,9 +50,19 @@ def test_what_a_build_is_and_says(graph, tmp_path, capsys):
     assert (codegen.load(out)(x) == ir.run(CASES[NAME], x)).all()
 
 
+def test_c_for_any_machine(graph, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert qsearch("compile", graph, "-t", "c", "-o", out, "--name", "tiny") == 0
+    assert "build it with: cc -std=c11 -O2 -ffp-contract=off -c tiny.c" in capsys.readouterr().out and (out / "tiny.h").exists()
+    np.savez(tmp_path / "d.npz", x=samples(CASES[NAME], 2).astype(float))
+    assert qsearch("sim", out, "--data", tmp_path / "d.npz") == 1
+    assert "C for any machine is built and run by the program that it goes into; check the graph with --target cpu" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("args, says", [
     (("-t", "cpu", "--arch", "sm_90"), "--arch does not go with target cpu: it has --mcpu, --name, --tune"),
     (("-t", "onnx", "--mcpu", "x86-64"), "--mcpu does not go with target onnx: it has none of these options"),
+    (("-t", "c", "--mcpu", "x86-64"), "--mcpu does not go with target c: it has --name"),
     (("-t", "aarch64", "--tune", "3"), "--tune does not go with target aarch64: it has --mcpu, --name"),
     (("-t", "cpu", "--tune", "-1"), "--tune -1: give how many forms of each kernel to time, or 0"),
     (("-t", "cpu", "--mcpu", "z80"), "LLVM knows no CPU 'z80' here"),
