@@ -1,4 +1,5 @@
 """A compiled program, ready to be called on integers."""
+import os
 from collections.abc import Callable
 from functools import cache
 
@@ -10,6 +11,9 @@ from ir import Graph, UserError
 
 from ..words import check_feeds, interface
 from .program import Program
+
+# Bound to CPUs, TVM's threads can share one with the caller, which is not bound; then each waits for the other to be taken off it.
+os.environ.setdefault("TVM_BIND_THREADS", "0")
 
 
 class Model:
