@@ -8,6 +8,7 @@ best.  --layers takes those whose name contains one of the words.  Our answers a
 """
 import argparse
 import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,6 +126,7 @@ def main() -> None:
     p.add_argument("--json", type=Path)
     args = p.parse_args()
     torch.set_grad_enabled(False)
+    os.environ["TVM_NUM_THREADS"] = str(max(args.threads))  # its pool never grows
     peers, found = available(args.peers), []
     for threads in args.threads:
         torch.set_num_threads(threads)

@@ -10,6 +10,7 @@ are compared with `ir.run` before anything is timed.  One thread is timed in pro
 """
 import argparse
 import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +122,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     torch.set_grad_enabled(False)
+    os.environ["TVM_NUM_THREADS"] = str(max(args.threads))  # its pool never grows
     peers, found = available(args.peers), []
     for threads in args.threads:
         torch.set_num_threads(threads)
