@@ -6,7 +6,9 @@
 FOLDER keeps graphs and the peers' files between runs (`benchmarks.cpu_graphs`).  Each line: microseconds of a sample, median and
 quartiles over the rounds, and how many times faster than the fastest int8 form of ONNX Runtime.  Of each kind of peer (ONNX Runtime's
 int8, its float32, torch's int8, its float32) the ways that three rounds show to be far from the fastest are timed no further.  Our answers
-are compared with `ir.run` before anything is timed.  One thread is timed in processor time, more in wall time.
+are compared with `ir.run` before anything is timed.  One thread is timed in processor time, more in wall time; pools of threads in one
+process wait for work on each other's cores, so with more than one thread ask for ours (--peers none) and for the peers (--plans without a
+name) in commands of their own.
 """
 import argparse
 import importlib

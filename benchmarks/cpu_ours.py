@@ -23,10 +23,16 @@ def ours(g: Graph, x: np.ndarray, threads: int = 1) -> Callable[[], object]:
     UserError: the compiled graph differs from the reference.
     """
     model, few = codegen.tvm.build(g), x[:FEW]
-    cores = os.sched_getaffinity(0)
+    free = os.sched_getaffinity(0)
     codegen.tvm.tvm.get_global_func("runtime.config_threadpool")(1, threads)
     want = run(g, few)[np.arange(len(x)) % len(few)]
-    os.sched_setaffinity(0, cores)  # TVM's pool binds the thread that asks to one core, and what others start there would inherit that
-    if wrong := int((model(x, threads) != want).sum()):
+    wrong = int((model(x, threads) != want).sum())
+    bound = os.sched_getaffinity(0)  # TVM's pool binds its threads to cores, the asking one as well; what a peer starts must not inherit that
+    os.sched_setaffinity(0, free)
+    if wrong:
         raise UserError(f"{wrong} of {want.size} values of the compiled graph differ from the reference; it is not timed")
-    return model.calls(x, threads)
+    calls = model.calls(x, threads)
+
+    def call() -> None: calls()
+    call.cores = bound
+    return call

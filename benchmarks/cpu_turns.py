@@ -1,6 +1,8 @@
 """Ways to compute the same thing, timed in turns in one process, and what to say of their times."""
+import contextlib
 import json
 import math
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from pathlib import Path
 from ir.store import save_text
 
 REST_S = {1: 2e-3}  # before each block; a thread pool needs longer until its idle threads stop spinning
-POOL_REST_S = 2e-2
+POOL_REST_S = 5e-2
 LONG_S = 0.3      # of a first call: one is a block
 
 
@@ -33,6 +35,7 @@ def turns(ways: dict[str, Callable[[], object]], rounds: int = 25, block_s: floa
     """Every way's time of a call.  In each round each way has one block of calls of about `block_s`, every second round backwards.
 
     threads: with one the clock is this process's processor time, which waiting for a core does not change; else the wall's.
+    A way may have an attribute `cores`, those that its calling thread is to stay on.
     limit_s: no round begins later, but three are always made.
     """
     clock = time.process_time if threads == 1 else time.perf_counter
@@ -45,10 +48,22 @@ def turns(ways: dict[str, Callable[[], object]], rounds: int = 25, block_s: floa
             break
         for k in names if r % 2 == 0 else names[::-1]:
             time.sleep(rest)
-            if count[k] > 1:  # the caches become its own; a long call does not notice
-                _seconds(ways[k], count[k] // 4 or 1, clock)
-            seen[k].append(_seconds(ways[k], count[k], clock) / count[k] * 1e6)
+            with on_cores(getattr(ways[k], "cores", None)):
+                if count[k] > 1:  # the caches become its own; a long call does not notice
+                    _seconds(ways[k], count[k] // 4 or 1, clock)
+                seen[k].append(_seconds(ways[k], count[k], clock) / count[k] * 1e6)
     return {k: summary(v, count[k]) for k, v in seen.items()}
+
+
+@contextlib.contextmanager
+def on_cores(cores: set[int] | None):
+    """This thread stays on these cores inside; None: wherever it may be."""
+    free = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores or free)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, free)
 
 
 def summary(us: list[float], calls: int = 1) -> Times:
