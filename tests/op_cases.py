@@ -112,6 +112,7 @@ CASES = {
     "lut": chain((3, 7), -128, 127, Lut(weights(256, bits=20), -128)),
     "lut larger than its type": chain((3, 7), 5, 9, Lut(weights(20), 0)),
     "lut of wide values": chain((3, 7), -8, 7, Lut(weights(16, bits=60), -8)),
+    "requant with bounds far beyond its shift": chain((3, 5), 1 - 2**31, 2**31 - 1, Requant([2**24 + 1], 30, 7, -2**35, 2**35)),
     "requant by wide multipliers": chain((3, 2), -8, 7, Requant([2**40, 1, 2**50], 52, 0, -8, 7)),
     "requant of a constant 0": chain((3, 2), 0, 0, Requant([2**40], 3, 5, -8, 7)),
     "concat of unlike types": pair(Concat(1), Ints((2, 3, 2), 0, 255), Ints((2, 5, 2), -2**33, 3)),

@@ -113,7 +113,7 @@ def test_layers_of_peers_are_the_layer(layer):
 
 def test_the_peak_is_more_than_any_layer_reaches():
     if (call := cpu_peak.peak()) is None:
-        pytest.skip("the CPU has no AVX-512 VNNI")
+        pytest.skip("this machine has no AVX-512 VNNI")
     gops = cpu_peak.OPS / cpu_turns.turns({"peak": call}, rounds=5, block_s=2e-3)["peak"].us / 1e3
     assert 50 < gops < 2000
 

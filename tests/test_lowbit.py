@@ -108,7 +108,7 @@ def test_every_legal_byte_is_decoded():
 def test_narrow_vnni():
     """The kernels of AVX-VNNI, on an AVX-512 machine that has the same instruction."""
     if not runs_here("cascadelake"):
-        pytest.skip("no VNNI here")
+        pytest.skip("this machine has no VNNI")
     r = np.random.default_rng(1)
     for f in FORMATS.values():
         for m in (1, 6):

@@ -164,7 +164,8 @@ def unsaturated(op: Requant, t: Ints) -> Unsaturated | None:
     None where a multiplier is not positive, a step of the accumulator is more than one of the result, or 32 bits do not hold the product.
     """
     mul = op.mul if len(op.mul) > 1 else op.mul[:1]
-    if mul.min() < 1 or mul.max() >= 1 << 32 or op.shift > 40:
+    reach = max(abs(op.lo - op.zero), abs(op.hi - op.zero) + 1) << op.shift
+    if mul.min() < 1 or mul.max() >= 1 << 31 or op.shift > 40 or reach >= 1 << 62:  # numpy's int64 must hold the products
         return None
     half = ops.half(op.shift)
     lowest = np.maximum(t.lo, -((half - ((op.lo - op.zero) << op.shift)) // mul))             # the least with result >= lo

@@ -30,6 +30,7 @@ PRODUCTS, VALUES = 150e3, 4e3  # in a microsecond, about
 SPLIT_US = 2.0   # a shorter step is left to one thread: to wait for another takes part of a microsecond
 THREADS_US = 20.0  # a shorter sample is: to start the others takes some
 
+
 @dataclass(frozen=True)
 class Step:
     """Kernels that may run side by side, each with what its pointers point to, and about how many microseconds they take."""
