@@ -1,5 +1,6 @@
 """Shared by all tests: one thread a process, no skipping in CI, the folder of real data if it is there."""
 import os
+import shutil
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -26,3 +27,21 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("QSEARCH_DATA names no folder of real data")
     return Path(folder)
+
+
+@pytest.fixture
+def arm_compiler() -> None:
+    """Skips without a C compiler for a 64-bit Arm."""
+    from codegen.deploy.toolchain import compilers
+    from ir import UserError
+    try:
+        compilers("aarch64")
+    except UserError as e:
+        pytest.skip(str(e))
+
+
+@pytest.fixture
+def arm(arm_compiler) -> str:
+    """The command that runs programs of a 64-bit Arm; skips without."""
+    found = next(filter(None, map(shutil.which, ("qemu-aarch64-static", "qemu-aarch64"))), None)
+    return found or pytest.skip("no emulator of aarch64: apt install qemu-user-static")

@@ -7,13 +7,11 @@ import tvm
 from lm_nets import small_encoder, small_llama
 from op_cases import pair
 from strategies import samples
-from test_deploy_cross import EMULATOR
 
 import codegen
 import ir
 from codegen.cpu.rowgroups import row_groups
-from codegen.deploy.toolchain import compilers
-from ir import Add, Concat, Constant, Div, Expand, Graph, Ints, Lut, MatMul, MaxPool, Mul, Plan, Requant, Sqrt, SumPool, Transpose, UserError
+from ir import Add, Concat, Constant, Div, Expand, Graph, Ints, Lut, MatMul, MaxPool, Mul, Plan, Requant, Sqrt, SumPool, Transpose
 from quant import calibrate, quantize
 
 HERE = {str(name) for name, on in tvm.get_global_func("tvm.codegen.llvm.GetHostCPUFeatures")().items() if on}
@@ -169,15 +167,9 @@ def test_quotients(a, b):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("g", [heads(), softmax(5, 37), norm(5, 37)], ids=["heads", "softmax", "norm"])
-def test_on_arm_in_an_emulator(g, tmp_path):
-    try:
-        compilers("aarch64")
-    except UserError as e:
-        pytest.skip(str(e))
-    if EMULATOR is None:
-        pytest.skip("no emulator of aarch64: apt install qemu-user-static")
+def test_on_arm_in_an_emulator(g, arm, tmp_path):
     x = samples(g, 3)
     codegen.tvm.build(g, tmp_path, "aarch64 -mcpu=cortex-a76")
     np.save(tmp_path / "x.npy", x)
-    subprocess.run([EMULATOR, "-cpu", "max", "./model", "x.npy", "out.npy"], cwd=tmp_path, check=True)
+    subprocess.run([arm, "-cpu", "max", "./model", "x.npy", "out.npy"], cwd=tmp_path, check=True)
     assert (np.load(tmp_path / "out.npy") == ir.run(g, x)).all()

@@ -1,6 +1,4 @@
 """Deployables for a 64-bit Arm, run in an emulator where there is one."""
-import shutil
-
 import numpy as np
 import pytest
 from deploy_programs import MANIFEST, expected, object_code, weights
@@ -9,12 +7,10 @@ from test_deploy import FILES, ran, samples, says
 from codegen import deploy
 from codegen.deploy.elf import Object
 from codegen.deploy.target import parse
-from codegen.deploy.toolchain import HOST, compilers
-from ir import UserError
+from codegen.deploy.toolchain import HOST
 from ir.store import load_json
 
 ARM = parse("aarch64")
-EMULATOR = next(filter(None, map(shutil.which, ("qemu-aarch64-static", "qemu-aarch64"))), None)
 
 
 def test_code_is_for_the_machine():
@@ -37,20 +33,15 @@ def test_messages_of_compilers(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_program_in_an_emulator(tmp_path):
-    try:
-        compilers("aarch64")
-    except UserError as e:
-        pytest.skip(str(e))
+def test_program_in_an_emulator(arm_compiler, tmp_path, request):
     deploy.link(object_code(ARM), weights().tobytes(), MANIFEST, tmp_path, ARM, "dense")
     assert {p.name for p in tmp_path.iterdir()} == set(FILES) and load_json(tmp_path / "manifest.json", "compiled model")["machine"] == "aarch64"
     with says("libdense.so: built for aarch64 Linux .aarch64., this machine is x86_64 linux; build it for this machine$"):
         deploy.load(tmp_path)
-    if EMULATOR is None:
-        pytest.skip("no emulator of aarch64: apt install qemu-user-static")
+    arm = request.getfixturevalue("arm")
     np.save(tmp_path / "x.npy", samples(9))
     for threads in (1, 3):
-        assert ran(EMULATOR, "-cpu", "max", tmp_path / "dense", "--threads", threads, tmp_path / "x.npy", tmp_path / "y.npy") == (0, "")
+        assert ran(arm, "-cpu", "max", tmp_path / "dense", "--threads", threads, tmp_path / "x.npy", tmp_path / "y.npy") == (0, "")
         assert (np.load(tmp_path / "y.npy") == expected(weights(), samples(9))).all()
-    old = ran(EMULATOR, "-cpu", "cortex-a53", tmp_path / "dense", tmp_path / "x.npy", tmp_path / "y.npy")
+    old = ran(arm, "-cpu", "cortex-a53", tmp_path / "dense", tmp_path / "x.npy", tmp_path / "y.npy")
     assert old == (1, "built for aarch64: this CPU, or its system, lacks lse; compile the graph for this machine\n")

@@ -6,13 +6,10 @@ import pytest
 from op_cases import CASES
 from strategies import samples
 from test_deploy import ran, says
-from test_deploy_cross import EMULATOR
 
 import codegen
 import ir
 from codegen.deploy import source
-from codegen.deploy.toolchain import compilers
-from ir import UserError
 from ir.store import load_json
 
 CHOSEN = ["dense of matrices", "conv 3x3 padded with its zero point", "conv uneven all over", "conv depthwise", "conv 1d causal, dilated",
@@ -105,19 +102,13 @@ def test_c_is_the_same_each_time_and_whole(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["maxpool uneven", "add of two signs"])
-def test_arm_in_an_emulator(name, tmp_path):
-    try:
-        compilers("aarch64")
-    except UserError as e:
-        pytest.skip(str(e))
-    if EMULATOR is None:
-        pytest.skip("no emulator of aarch64: apt install qemu-user-static")
+def test_arm_in_an_emulator(name, arm, tmp_path):
     g = CASES[name]
     x = samples(g, COUNT)
     codegen.tvm.build(g, tmp_path, "aarch64")
     feeds = x if isinstance(x, dict) else {"x": x}
     for key, v in feeds.items():
         np.save(tmp_path / f"{key}.npy", v)
-    command = [EMULATOR, "./model", "--threads", "2", *(f"{i.name}.npy" for i in g.inputs), "out.npy"]
+    command = [arm, "./model", "--threads", "2", *(f"{i.name}.npy" for i in g.inputs), "out.npy"]
     subprocess.run(command, cwd=tmp_path, check=True)
     assert (np.load(tmp_path / "out.npy") == ir.run(g, x)).all()

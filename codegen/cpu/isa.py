@@ -32,10 +32,6 @@ class Isa:
         """Whether one instruction adds four products of bytes to each lane."""
         return self.products in ("vnni", "sdot")
 
-    def dot(self, acc, x, w):
-        """acc + the four products of each lane: acc int32 x lanes; x int32, four stored bytes for all lanes; w int8 x 4 lanes."""
-        return self.add_products(acc, T.reinterpret(T.broadcast(x, self.lanes), dtype=f"int8x{4 * self.lanes}"), w, 4, self.lanes)
-
     def together(self, lowest: int, highest: int) -> int:
         """How many products of stored bytes with weights in [lowest, highest] one instruction adds to a lane."""
         if self.four and -128 <= lowest and highest <= 127:

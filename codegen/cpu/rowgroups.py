@@ -1,5 +1,4 @@
 """Which nodes work on rows by themselves: sums and maxima of the last axis with all that is computed from them, as norms and softmax are."""
-import math
 
 from ir import Expand, Graph, MaxPool, Node, SumPool
 
@@ -72,9 +71,3 @@ class Finder:
             if n is not self.g.output and not any(isinstance(self.g.nodes[b].op, ANCHORS) for b in n.args):
                 found |= {a} | self.feeders(a, known | {a}, shape)
         return found
-
-
-def rows_of(group: Group) -> tuple[int, int]:
-    """(how many rows, their width)."""
-    *lead, width = group.sink.type.shape
-    return math.prod(lead), width
