@@ -36,8 +36,13 @@ def bits(x, dtype: str):
     return tirx.reinterpret(as_wide(dtype, x), x)
 
 
+def intrinsic(name: str, *args, dtype: str):
+    """A call of an LLVM intrinsic without side effects."""
+    return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(name), *args, dtype=dtype)
+
+
 def reduced(kind: str, vector):
     """The lanes of a vector of integers in one: "add" or "smax"."""
     if kind_of(vector)[1] == 1:
         return vector
-    return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(f"llvm.vector.reduce.{kind}"), vector, dtype=kind_of(vector)[0])
+    return intrinsic(f"llvm.vector.reduce.{kind}", vector, dtype=kind_of(vector)[0])

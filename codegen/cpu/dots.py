@@ -5,7 +5,8 @@ import numpy as np
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from .isa import FOUR, PAIRS, Isa, intrinsic
+from ..tir import intrinsic
+from .isa import FOUR, PAIRS, Isa
 from .kernel import Tensor
 
 WORDS = {8: "llvm.x86.avx512.vpdpwssd.256", 16: "llvm.x86.avx512.vpdpwssd.512"}

@@ -6,6 +6,7 @@ from tvm.script.ir_builder import tirx as T
 from tvm.target import codegen
 
 from .. import lowbit
+from ..tir import intrinsic
 
 FOUR = {4: "llvm.aarch64.neon.sdot.v4i32.v16i8", 8: "llvm.x86.avx512.vpdpbusd.256", 16: "llvm.x86.avx512.vpdpbusd.512"}  # four products of bytes
 PAIRS = {4: "llvm.x86.sse2.pmadd.wd", 8: "llvm.x86.avx2.pmadd.wd", 16: "llvm.x86.avx512.pmaddw.d.512"}  # lanes: sums of two products of int16
@@ -47,10 +48,6 @@ class Isa:
             return acc + intrinsic(PAIRS[lanes], x, w, dtype=to)
         name = FOUR[lanes] if self.products == "sdot" or lanes > 4 else "llvm.x86.avx512.vpdpbusd.128"
         return intrinsic(name, acc, T.reinterpret(x, dtype=f"int8x{4 * lanes}"), w, dtype=to)
-
-
-def intrinsic(name: str, *args, dtype: str):
-    return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(name), *args, dtype=dtype)
 
 
 ISAS = (Isa("avx512vnni", 16, 32, "uint8", "vnni", ("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512vnni")),

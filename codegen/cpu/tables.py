@@ -3,7 +3,7 @@ import numpy as np
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
-from ..tir import bits, kind_of
+from ..tir import bits, intrinsic, kind_of
 from .kernel import Kernel
 
 ENTRIES = 256
@@ -42,5 +42,5 @@ def picked(k: Kernel, table: np.ndarray, at):
     halves = []
     for p in range(pairs):
         a, b = (held[T.ramp((2 * p + i) * VECTOR, 1, VECTOR)] for i in range(2))
-        halves.append(T.reinterpret(T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(PICK), a, index, b, dtype="int8x64"), dtype="int32x16"))
+        halves.append(T.reinterpret(intrinsic(PICK, a, index, b, dtype="int8x64"), dtype="int32x16"))
     return halves[0] if pairs == 1 else tirx.Select(at < 2 * VECTOR, halves[0], halves[1])

@@ -5,9 +5,10 @@ import numpy as np
 from tvm import tirx
 from tvm.script.ir_builder import tirx as T
 
+from ..tir import intrinsic
 from .formats import Format
 from .isa import Isa
-from .vectors import as_signed, constant, intrinsic, splat
+from .vectors import as_signed, constant, splat
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,6 @@ class Decoder:
     def _look_up(self, table, v):
         index, out = as_signed(v, self.isa.width), f"int8x{self.isa.width}"
         if self.lookup == "permute":
-            return intrinsic("llvm.x86.avx512.vpermi2var.qi.512", out, table[0], index, table[1])
+            return intrinsic("llvm.x86.avx512.vpermi2var.qi.512", table[0], index, table[1], dtype=out)
         name = {16: "ssse3.pshuf.b.128", 32: "avx2.pshuf.b", 64: "avx512.pshuf.b.512"}[self.isa.width]
-        return intrinsic(f"llvm.x86.{name}", out, table, index)
+        return intrinsic(f"llvm.x86.{name}", table, index, dtype=out)

@@ -9,8 +9,9 @@ from tvm.script.ir_builder import tirx as T
 from tvm.target import Target
 from tvm.target.codegen import target_has_features
 
+from ..tir import intrinsic
 from .formats import QUAD
-from .vectors import Accumulator, intrinsic, splat
+from .vectors import Accumulator, splat
 
 X_MAX = 255  # the largest magnitude of an activation byte
 INT16_MAX = 2**15 - 1
@@ -63,7 +64,7 @@ class Isa:
             with T.serial(whole) as i:
                 bytes_ = T.reinterpret(f"int8x{self.width}", x.vload([start + i * self.width], f"{x.dtype}x{self.width}"))
                 self.add(out, [(bytes_, splat(1, "int8", self.width))], 1)
-            one.set(intrinsic("llvm.vector.reduce.add", "int32", out.value))
+            one.set(intrinsic("llvm.vector.reduce.add", out.value, dtype="int32"))
         if k > whole * self.width:
             with T.serial(whole * self.width, k) as i:
                 one.set(one.value + x[start + i].astype("int32"))
@@ -81,9 +82,9 @@ class Isa:
     def _dot(self, total, x, w):
         out = f"int32x{self.lanes}"
         if self.multiply == "dpbusd":
-            return intrinsic(f"llvm.x86.avx512.vpdpbusd.{8 * self.width}", out, total, x, w)
+            return intrinsic(f"llvm.x86.avx512.vpdpbusd.{8 * self.width}", total, x, w, dtype=out)
         if self.multiply == "sdot":
-            return intrinsic("llvm.aarch64.neon.sdot", out, total, x, w)
+            return intrinsic("llvm.aarch64.neon.sdot", total, x, w, dtype=out)
         words = T.bind(T.reinterpret(out, w))
         for i, factor in enumerate(x):
             signed = (words << splat(24 - 8 * i, "int32", self.lanes)) >> splat(24, "int32", self.lanes)
@@ -98,9 +99,9 @@ class Isa:
         pairs, fold = (f"llvm.x86.{n}" for n in names)
         held = None
         for x, w in products:
-            product = intrinsic(pairs, half, x, w)
+            product = intrinsic(pairs, x, w, dtype=half)
             held = product if held is None else held + product
-        total.set(total.value + intrinsic(fold, out, held, splat(1, "int16", self.width // 2)))
+        total.set(total.value + intrinsic(fold, held, splat(1, "int16", self.width // 2), dtype=out))
 
 
 ISAS = {i.name: i for i in (

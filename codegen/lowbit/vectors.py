@@ -15,11 +15,6 @@ def constant(values: np.ndarray):
     return T.bind(T.reinterpret(f"int8x{4 * len(words)}", tirx.Shuffle(words, list(range(len(words))))))
 
 
-def intrinsic(name: str, dtype: str, *args):
-    """A call of an LLVM intrinsic without side effects."""
-    return T.call_llvm_pure_intrin(T.llvm_lookup_intrinsic_id(name), *args, dtype=dtype)
-
-
 def prefetch(buffer, at) -> None:
     """Asks for the cache line that holds buffer[at], into the second level: the first has few places for what is under way.
 
