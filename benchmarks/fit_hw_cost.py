@@ -1,4 +1,4 @@
-"""Measure what the modules of hw/rtl cost on an FPGA family, and fit the constants of hw/models.py to it.
+"""Measure what the modules of hw/rtl cost on an FPGA family, and fit the constants of hw/cost/models.py to it.
 
     python benchmarks/fit_hw_cost.py --family ecp5              measure what is not measured yet, then fit
     python benchmarks/fit_hw_cost.py --family ecp5 --fit-only   fit to what is there
@@ -21,12 +21,13 @@ from scipy.optimize import nnls
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from hw.cost import constants, graph_costs, total  # noqa: E402
-from hw.memory import BLOCKS  # noqa: E402
-from hw.models import KNOWN, parts  # noqa: E402
-from hw.synth import measure, rtl_hash, synth_design, version  # noqa: E402
+from hw.cost.graph import constants, graph_costs, total  # noqa: E402
+from hw.cost.memory import BLOCKS  # noqa: E402
+from hw.cost.models import KNOWN, parts  # noqa: E402
+from hw.cost.runs import measure, rtl_hash  # noqa: E402
+from hw.synth.yosys import synth_design, version  # noqa: E402
 from hw.targets import TARGETS  # noqa: E402
-from hw.verilog import generate  # noqa: E402
+from hw.dataflow.verilog import generate  # noqa: E402
 from ir import Add, Conv, Dense, Graph, Input, Ints, MaxPool, Requant, Reshape, store  # noqa: E402
 
 DATA = ROOT / "hw" / "data"

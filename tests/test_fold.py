@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.choose import Choice, choose, total
+from hw.folding.choose import Choice, choose, total
 from ir import UserError
 
 choice = st.builds(lambda c, lut, dsp: Choice((1, 1), c, {"lut": lut, "dsp": dsp}),

@@ -6,15 +6,16 @@ import sys
 import numpy as np
 import pytest
 
-from hw.cost import DATA, choices, constants, graph_costs, total
-from hw.fold import fold
-from hw.memory import Memory, place
-from hw.models import MODELS, parts, predict
-from hw.schedule import interval
-from hw.synth import measure, rtl_hash, synth_design, synthesize
-from hw.tables import example, layer_costs
+from hw.cost.graph import DATA, choices, constants, graph_costs, total
+from hw.folding.fold import fold
+from hw.cost.memory import Memory, place
+from hw.cost.models import MODELS, parts, predict
+from hw.dataflow.schedule import interval
+from hw.cost.runs import measure, rtl_hash
+from hw.synth.yosys import synth_design, synthesize
+from hw.cost.tables import example, layer_costs
 from hw.targets import FAMILIES, fpga
-from hw.verilog import generate
+from hw.dataflow.verilog import generate
 from ir import Conv, Graph, Input, Ints, Layer, Option, Requant, UserError
 from ir.target import TARGETS, Target
 

@@ -4,9 +4,9 @@ import sys
 import pytest
 
 import hw
-from hw.build import build
-from hw.emit import core
-from hw.verilog import library
+from hw.dataflow.build import build
+from hw.dataflow.emit import core
+from hw.dataflow.verilog import library
 from ir import Dense, Layer, Option, Requant, Reshape, UserError
 from ir.example import example
 from qsearch.backends import target
@@ -103,7 +103,7 @@ def test_messages(tmp_path, options, message):
 
 
 def test_a_broken_tool_is_told_and_nothing_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr("hw.synth._command", lambda: [sys.executable, "-c", "raise SystemExit('ERROR: no licence')"])
+    monkeypatch.setattr("hw.synth.yosys._command", lambda: [sys.executable, "-c", "raise SystemExit('ERROR: no licence')"])
     with pytest.raises(UserError, match=r"^synthesis of qs_core failed: ERROR: no licence$"):
         hw.measure({"fc": DENSE}, {"fc": ["ternary/uint8"]}, "ecp5-25k", GOAL, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []

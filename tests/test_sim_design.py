@@ -9,8 +9,8 @@ import pytest
 
 import sim_graphs
 from hw import cycles, generate, legal, load
-from hw.fifo import depths
-from hw.netlist import words
+from hw.dataflow.fifo import depths
+from hw.dataflow.netlist import words
 from ir import Add, Conv, Dense, Graph, Input, Ints, Requant, Reshape, UserError, run
 from ir.store import load_graph
 from sim import environment, ship, simulate

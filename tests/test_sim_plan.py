@@ -4,9 +4,9 @@ import itertools
 import numpy as np
 import pytest
 
-from hw.fifo import wanted
-from hw.flow import flows
-from hw.orders import beat_moves, channels_inner, divisors, inner_axis, moves, periodic, renamed
+from hw.dataflow.fifo import wanted
+from hw.dataflow.flow import flows
+from hw.dataflow.orders import beat_moves, channels_inner, divisors, inner_axis, moves, periodic, renamed
 from ir import Concat, Conv, Graph, Input, Ints, MatMul, MaxPool, Pad, Slice
 
 SHAPE = (4, 3, 2)

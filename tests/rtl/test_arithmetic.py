@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from checks import Check, agree, check, random_ints
-from hw.rules_arith import recur_params
+from hw.dataflow.rules_arith import recur_params
 from ir import Div, Ints, Recur, Sqrt
 from ir.infer import infer
 from sim import Case

@@ -2,10 +2,10 @@
 from ir import Layer, Option, Table, UserError
 from ir.example import example
 
-from .choose import Choice, choose
-from .cost import choices, constants
-from .fold import FULL
-from .targets import Target, fpga
+from ..folding.choose import Choice, choose
+from .graph import choices, constants
+from ..folding.fold import FULL
+from ..targets import Target, fpga
 
 UNITS = {"lut": "LUT", "ff": "FF", "dsp": "DSP", "bram": "BRAM", "cycles": "cycles/frame"}
 

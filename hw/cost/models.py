@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from . import models_arith  # noqa: F401  registers its models
 from .memory import place
 from .parts import KNOWN, MODELS, Params, Parts, counter, log2, memory, model, pairs, product
-from .targets import DSP_BITS
+from ..targets import DSP_BITS
 
 __all__ = ["KNOWN", "MODELS", "parts", "predict"]
 

@@ -1,4 +1,4 @@
-"""What constants, expansions, divisions, roots and recurrences cost; see hw/models.py."""
+"""What constants, expansions, divisions, roots and recurrences cost; see hw/cost/models.py."""
 from .parts import Params, Parts, counter, log2, memory, model, pairs, product
 
 

@@ -54,7 +54,7 @@ def lower(r: Rule) -> Stream:
         case Reshape() | Transpose():
             return r.args[0]
         case Input() | Constant():
-            raise TypeError("an input or a constant has no arguments; hw/build.py makes its streams")
+            raise TypeError("an input or a constant has no arguments; hw/dataflow/build.py makes its streams")
         case op:
             assert_never(op)
 

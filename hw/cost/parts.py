@@ -1,4 +1,4 @@
-"""The terms of which hw/models.py makes up the cost of a module: memories, products, counters."""
+"""The terms of which hw/cost/models.py makes up the cost of a module: memories, products, counters."""
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

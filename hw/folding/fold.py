@@ -2,9 +2,9 @@
 from ir import Graph, UserError
 
 from .choose import Choice, choose
-from .cost import RESOURCES, choices, followers, graph_costs, total
-from .flow import Folding, flows
-from .targets import Target, fpga
+from ..cost.graph import RESOURCES, choices, followers, graph_costs, total
+from ..dataflow.flow import Folding, flows
+from ..targets import Target, fpga
 
 FULL = 0.8    # of a device's LUTs: beyond that placement and routing rarely end well
 ROUNDS = 6    # of making room for the lane converters, whose cost is known only once the folding is

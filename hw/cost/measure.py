@@ -1,6 +1,6 @@
 """Hardware costs measured instead of fitted: each layer alone through Yosys, kept by what was synthesized.
 
-The fitted tables (hw/tables.py) stand first; what is measured takes the place of their cells.  And the check of the sum: the
+The fitted tables (hw/cost/tables.py) stand first; what is measured takes the place of their cells.  And the check of the sum: the
 tables' prediction for a whole design beside the whole design synthesized.
 """
 import importlib.metadata
@@ -16,15 +16,15 @@ from ir.example import example, menus
 from ir.kept import Kept
 from ir.store import digest
 
-from .build import build
-from .cost import RESOURCES
-from .emit import core
-from .flow import Folding
-from .netlist import Netlist
-from .synth import ARITH, script, synthesize, version
+from ..dataflow.build import build
+from .graph import RESOURCES
+from ..dataflow.emit import core
+from ..dataflow.flow import Folding
+from ..dataflow.netlist import Netlist
+from ..synth.yosys import ARITH, script, synthesize, version
 from .tables import best, layer_costs
-from .targets import DSP_BITS, FAMILIES, Target, fpga
-from .verilog import TOP, generate, library
+from ..targets import DSP_BITS, FAMILIES, Target, fpga
+from ..dataflow.verilog import TOP, generate, library
 
 KIND = "synthesis"
 CORE = "qs_core"

@@ -1,21 +1,18 @@
 """Synthesis with Yosys: SystemVerilog in, counts of LUTs, flip-flops, multipliers and block RAMs out."""
 import importlib.util
 import json
-import random
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from ir import UserError, store
+from ir import UserError
 
-from .models import parts
-from .targets import DSP_BITS, FAMILIES, Family, fpga
-from .verilog import TOP, library, load
+from ..targets import DSP_BITS, FAMILIES, Family, fpga
+from ..dataflow.verilog import TOP, load
 
-ARITH = Path(__file__).parent / "data" / "arith.v"
+ARITH = Path(__file__).parents[1] / "data" / "arith.v"
 DELAY_PS = 10_000  # of logic between registers; as much again is left for routing at 50 MHz
 
 def synthesize(sources: list[Path], top: str, params: dict[str, int | str] | None = None, family: str = "ecp5",
@@ -34,23 +31,6 @@ def synthesize(sources: list[Path], top: str, params: dict[str, int | str] | Non
         (work / "run.ys").write_text(script([Path(p).name for p in sources], top, params or {}, f, dsp_bits))
         _yosys(work, top, timeout_s)
         return f.count(_cells(work / "stat.json"))
-
-
-def measure(module: str, params: dict[str, int], family: str = "ecp5", dsp_bits: int = DSP_BITS) -> dict[str, int]:
-    """What one module of hw/rtl costs by itself; its memory files get random words (of a fixed seed)."""
-    with tempfile.TemporaryDirectory(prefix="qs_measure_") as d:
-        files = {}
-        for name, (words, width) in parts(module, params, family, dsp_bits).roms.items():
-            r = random.Random(name)
-            files[name] = Path(d) / f"{name}.mem"
-            files[name].write_text("".join(f"{r.getrandbits(width):x}\n" for _ in range(words)))
-        return synthesize(library(module), module, params | {k: f.name for k, f in files.items()}, family, list(files.values()), dsp_bits)
-
-
-def rtl_hash(module: str, family: str = "ecp5") -> str:
-    """Names what `measure` measures, comments and spaces aside: the module, those it uses, and how they are mapped."""
-    texts = [re.sub(r"//[^\n]*", "", p.read_text()).split() for p in (*library(module), ARITH)]
-    return store.digest(*(" ".join(t) for t in texts), script([], module, {}, FAMILIES[family], DSP_BITS))
 
 
 def synth_design(folder: Path | str, device: str | None = None, timeout_s: float = 3600) -> dict:

@@ -1,4 +1,4 @@
-"""Graph -> netlist: the straight walk.  What stands for one op is in hw/rules.py."""
+"""Graph -> netlist: the straight walk.  What stands for one op is in hw/dataflow/rules.py."""
 import math
 
 from ir import Constant, Conv, Dense, Graph, Input, Node

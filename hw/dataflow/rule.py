@@ -1,4 +1,4 @@
-"""What a rule of hw/rules.py is given, and how it adds modules."""
+"""What a rule of hw/dataflow/rules.py is given, and how it adds modules."""
 from dataclasses import dataclass
 
 from ir import Ints, Node

@@ -5,16 +5,16 @@ from pathlib import Path
 
 from ir import Graph, Lut, Node, Requant, UserError, store
 
-from .build import build, gather_depth
-from .choose import Choice
-from .flow import Flow, Folding, Take, depthwise, digits, flows, legal
+from ..dataflow.build import build, gather_depth
+from ..folding.choose import Choice
+from ..dataflow.flow import Flow, Folding, Take, depthwise, digits, flows, legal
 from .models import predict
-from .netlist import Instance, Netlist
-from .rules import Rule, lower
-from .schedule import cycles, pace
-from .targets import DSP_BITS, FAMILIES, Target, fpga
+from ..dataflow.netlist import Instance, Netlist
+from ..dataflow.rules import Rule, lower
+from ..dataflow.schedule import cycles, pace
+from ..targets import DSP_BITS, FAMILIES, Target, fpga
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parents[1] / "data"
 RESOURCES = ("lut", "ff", "dsp", "bram")
 
 

@@ -14,7 +14,7 @@ from .netlist import Netlist
 from .orders import channels_inner, inner_axis, usual_axis
 from .schedule import cycles
 
-RTL = Path(__file__).parent / "rtl"
+RTL = Path(__file__).parents[1] / "rtl"
 TOP = "qs_top"
 
 

@@ -1,0 +1,1 @@
+"""What a design takes, computed from its netlist with constants that were measured."""

@@ -1,0 +1,1 @@
+"""Proofs with an SMT solver: streams, buffers, arithmetic."""

@@ -1,0 +1,1 @@
+"""What stands around a design: AXI, control registers, wrappers, constraints, file lists."""
