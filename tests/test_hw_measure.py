@@ -17,7 +17,7 @@ DENSE = Layer("fc", "linear", 6, 512)
 LAYERS = {"conv": CONV, "fc": DENSE}
 OPTIONS = ["int8/uint8", "ternary/uint8"]
 GOAL = 4608
-MODULE = sys.modules["hw.measure"]
+MODULE = sys.modules["hw.cost.measure"]
 
 
 @pytest.fixture(scope="module")
