@@ -1,6 +1,6 @@
 """Integer graph -> streaming SystemVerilog, and what it costs."""
 from .cost.graph import graph_costs, total
-from .dataflow.flow import Folding, legal
+from .dataflow.fold import Fold, Folding, legal
 from .folding.fold import fold
 from .cost.measure import additive_error, fit_fixed, measure
 from .dataflow.schedule import cycles, interval

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sim_graphs
-from hw import cycles, generate, legal, load
+from hw import Fold, cycles, generate, legal, load
 from hw.dataflow.fifo import depths
 from hw.dataflow.netlist import words
 from ir import Add, Conv, Dense, Graph, Input, Ints, Requant, Reshape, UserError, run
@@ -48,7 +48,7 @@ def test_replaces_only_a_design(tmp_path):
     g = sim_graphs.dense_chain()
     generate(g, tmp_path / "d")
     generate(g, tmp_path / "d", {"d1": (2, 3)})
-    assert load(tmp_path / "d").folding == {"d1": (2, 3)}
+    assert load(tmp_path / "d").folding == {"d1": Fold(2, 3)}
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(UserError, match=r"mine exists and is no generated design; name a new or empty folder$"):
@@ -66,9 +66,14 @@ def test_nothing_is_left_of_a_failure(tmp_path):
 
 def test_wrong_folding(tmp_path):
     g = sim_graphs.dense_chain()
-    choices = r"\(1, 1\), \(1, 2\), .*\(24\)"
-    with pytest.raises(UserError, match=r"^folding \(3, 4\) of node 'd1' does not divide it; legal \(pe, simd\): " + choices + "$"):
+    choices = r"the nearest first: \(2, 4\), \(5, 4\), .*\(24\)"
+    with pytest.raises(UserError, match=r"^folding \(3, 4\) of node 'd1' does not divide it; legal \(pe, simd\), " + choices + "$"):
         generate(g, tmp_path / "d", {"d1": (3, 4)})
+    for fold, text in [((3,), r"folding \(3,\) of node 'd1': give pe, simd, weights, products, the last two if need be"),
+                       ((2, 3, "uram"), "folding of node 'd1': weights 'uram' is unknown; choose one of auto, lut, distributed, block"),
+                       (Fold(2, 3, products="pack"), "folding of node 'd1': products 'pack' is unknown; choose one of auto, lut, dsp, packed")]:
+        with pytest.raises(UserError, match=f"^{text}$"):
+            generate(g, tmp_path / "d", {"d1": fold})
     with pytest.raises(UserError, match=r"^the folding names d9, not in the graph \(it has x, d1, d1_q, d2, d2_q, d3\)$"):
         generate(g, tmp_path / "d", {"d9": (1, 1)})
 

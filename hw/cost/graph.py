@@ -7,7 +7,8 @@ from ir import Graph, Lut, Node, Requant, UserError, store
 
 from ..dataflow.build import build, gather_depth
 from ..folding.choose import Choice
-from ..dataflow.flow import Flow, Folding, Take, depthwise, digits, flows, legal
+from ..dataflow.flow import Flow, Take, flows
+from ..dataflow.fold import Folding, depthwise, digits, legal
 from .models import predict
 from ..dataflow.netlist import Instance, Netlist
 from ..dataflow.rules import Rule, lower

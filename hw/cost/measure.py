@@ -19,7 +19,7 @@ from ir.store import digest
 from ..dataflow.build import build
 from .graph import RESOURCES
 from ..dataflow.emit import core
-from ..dataflow.flow import Folding
+from ..dataflow.fold import Folding
 from ..dataflow.netlist import Netlist
 from ..synth.yosys import ARITH, script, synthesize, version
 from .tables import best, layer_costs

@@ -4,7 +4,8 @@ import math
 from ir import Constant, Conv, Dense, Graph, Input, Node
 
 from .fifo import depths
-from .flow import Flow, Folding, Take, depthwise, flows
+from .flow import Flow, Take, flows
+from .fold import Folding, depthwise
 from .netlist import Netlist, Stream
 from .orders import channels_inner, inner_axis, moves, beat_moves, divisors, usual_axis
 from .rules import Rule, lower

@@ -16,7 +16,8 @@ import numpy as np
 
 from ir import Concat, Constant, Conv, Dense, Expand, Gather, Graph, MatMul, MaxPool, Node, Pad, Recur, Slice, SumPool
 
-from .flow import Flow, Folding, by_rows, concat_chunk, expansion, flows
+from .flow import Flow, by_rows, concat_chunk, expansion, flows
+from .fold import Folding
 from .orders import inner_axis
 from .schedule import lag, pace
 

@@ -3,16 +3,15 @@
 The one source of what the generator builds, what a cycle count counts and what a FIFO must bridge.
 """
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Graph, Input, MatMul, MaxPool, Mul, Node, Pad, Recur, Reshape,
                 Slice, Sqrt, SumPool, Transpose, UserError)
 
+from .fold import Fold, Folding, checked, depthwise, digits
 from .orders import beat_moves, channels_inner, divisors, flow_shape, inner_axis, moves, renamed, usual_axis
-
-Folding = dict[str, tuple[int, int]]  # node -> (pe, simd): outputs and inputs handled in one cycle; a missing node gets (1, 1)
 
 
 @dataclass(frozen=True)
@@ -31,23 +30,15 @@ class Take:
 class Flow:
     """How one value flows: `order` (stream position -> C order), `lanes` elements a beat; `takes`, one for each argument.
 
-    `turns`: cycles that a beat takes at least; `free`: a constant, of which every reader gets the order that it likes.
+    `turns`: cycles that a beat takes at least; `free`: a constant, of which every reader gets the order that it likes;
+    `fold`: what the folding says of the node.
     """
     order: np.ndarray
     lanes: int
     takes: tuple[Take, ...] = ()
     turns: int = 1
     free: bool = False
-
-
-def depthwise(op) -> bool:
-    """A convolution in which each channel has a kernel of its own and gives one channel."""
-    return isinstance(op, Conv) and op.groups > 1 and op.weight.shape[1] == 1 and len(op.weight) == op.groups
-
-
-def digits(g: Graph, n: Node) -> int:
-    """Binary digits that a division or a root finds one after the other."""
-    return -(-g.nodes[n.args[0]].type.bits // 2) if isinstance(n.op, Sqrt) else max(1, n.type.bits - n.type.signed)
+    fold: Fold = Fold()
 
 
 def by_rows(op, shape: tuple[int, ...], order: np.ndarray, lanes: int) -> bool:
@@ -57,50 +48,18 @@ def by_rows(op, shape: tuple[int, ...], order: np.ndarray, lanes: int) -> bool:
 
 
 def flows(g: Graph, folding: Folding | None = None) -> dict[str, Flow]:
-    """Node -> how its value flows.  UserError: a folding that does not divide, or of a node that is not there."""
-    folding = folding or {}
-    if unknown := folding.keys() - g.nodes.keys():
-        raise UserError(f"the folding names {', '.join(sorted(unknown))}, not in the graph (it has {', '.join(g.nodes)})")
+    """Node -> how its value flows.  UserError: what hw/dataflow/fold.py says of an impossible folding."""
+    folding = checked(g, folding)
     out: dict[str, Flow] = {}
     for n in g.nodes.values():
         if not n.type.shape:
             raise UserError(f"node {n.name!r} is a number without axes and has no stream; reshape it to (1,)")
-        if n.name in folding and tuple(folding[n.name]) not in (choices := legal(g, n.name)):
-            raise UserError(f"folding {folding[n.name]} of node {n.name!r} does not divide it; legal (pe, simd): {_few(choices)}")
-        out[n.name] = _flow(g, n, folding, [out[a] for a in n.args], out)
+        out[n.name] = replace(_flow(g, n, folding, [out[a] for a in n.args], out), fold=folding.get(n.name, Fold()))
     return out
 
 
-def legal(g: Graph, name: str) -> list[tuple[int, int]]:
-    """Every (pe, simd) that node `name` may get; [] for a node that has no folding of its own and goes at its inputs' pace.
-
-    Dense, Conv: outputs and inputs a cycle.  Depthwise: channels a cycle.  Pools: channels a cycle.  MatMul: columns
-    of b and terms of the sum.  Gather: elements of a row.  Div, Sqrt: elements, and binary digits of each, a cycle.
-    """
-    n = g.nodes[name]
-    match n.op:
-        case Dense(w, _):
-            pes, simds = divisors(w.shape[0]), divisors(w.shape[1])
-        case Conv() if depthwise(n.op):
-            pes, simds = divisors(n.op.groups), [1]
-        case Conv(w):
-            pes, simds = divisors(len(w) // n.op.groups), divisors(w.shape[1])
-        case MaxPool() | SumPool():
-            pes, simds = divisors(n.type.shape[0]), [1]
-        case MatMul():
-            pes, simds = divisors(n.type.shape[-1]), divisors(g.nodes[n.args[0]].type.shape[-1])
-        case Gather(table):
-            pes, simds = divisors(table.shape[1]), [1]
-        case Div() | Sqrt():
-            found = digits(g, n)
-            pes, simds = divisors(n.type.shape[usual_axis(n.type.shape)]), sorted({-(-found // k) for k in range(1, found + 1)})
-        case _:
-            return []
-    return [(p, s) for p in pes for s in simds]
-
-
 def _flow(g: Graph, n: Node, folding: Folding, args: list[Flow], done: dict[str, Flow]) -> Flow:
-    pe, simd = folding.get(n.name, (1, 1))
+    pe, simd = folding.get(n.name, Fold())[:2]
     types = [g.nodes[a].type for a in n.args]
     x, t = (args[0] if args else None), (types[0] if types else None)
     match n.op:
@@ -215,7 +174,7 @@ def _expand_axis(g: Graph, n: Node, x: Flow, done: dict[str, Flow]) -> int:
 
 def _mate_lanes(g: Graph, n: Node, folding: Folding, done: dict[str, Flow]) -> int:
     """Lanes at which the result of an expansion is taken."""
-    return max((folding.get(u.name, (1, 1))[0] if isinstance(u.op, Div) else done[a].lanes if a in done else 1 for u, a in _mates(g, n)), default=1)
+    return max((folding.get(u.name, Fold()).pe if isinstance(u.op, Div) else done[a].lanes if a in done else 1 for u, a in _mates(g, n)), default=1)
 
 
 def _take(x: Flow, want: np.ndarray, lanes: int) -> Take:
@@ -244,7 +203,7 @@ def _wanted_axis(g: Graph, n: Node, folding: Folding) -> int:
     users = g.users()[n.name]
     for u in map(g.nodes.get, users):
         if isinstance(u.op, (MaxPool, SumPool)) and tuple(u.op.kernel) == n.type.shape[1:] and len(n.type.shape) == 2 \
-                and folding.get(u.name, (1, 1))[0] == 1:
+                and folding.get(u.name, Fold()).pe == 1:
             return 1  # by rows
         if isinstance(u.op, (Conv, MaxPool, SumPool)):
             return 0
@@ -258,7 +217,7 @@ def _wanted_axis(g: Graph, n: Node, folding: Folding) -> int:
 def _wanted_lanes(g: Graph, n: Node, folding: Folding) -> int:
     """Lanes of an input: those of its first reader that has a folding."""
     for u in map(g.nodes.get, g.users()[n.name]):
-        pe, simd = folding.get(u.name, (1, 1))
+        pe, simd = folding.get(u.name, Fold())[:2]
         match u.op:
             case Dense() | Conv() | MatMul():
                 return pe if depthwise(u.op) else simd
@@ -270,6 +229,3 @@ def _wanted_lanes(g: Graph, n: Node, folding: Folding) -> int:
             return _wanted_lanes(g, u, folding)
     return 1
 
-
-def _few(items: list, most: int = 8) -> str:
-    return ", ".join(map(str, items[:most])) + (f", ... ({len(items)})" if len(items) > most else "")

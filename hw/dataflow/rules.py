@@ -7,7 +7,8 @@ import numpy as np
 from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Recur, Requant,
                 Reshape, Slice, Sqrt, SumPool, Transpose)
 
-from .flow import by_rows, concat_chunk, depthwise, inner_of
+from .flow import by_rows, concat_chunk, inner_of
+from .fold import depthwise
 from .netlist import Bits, Stream, signed_width
 from .orders import flow_shape, inner_axis, periodic
 from .rule import Rule, vector

@@ -3,7 +3,8 @@ import math
 
 from ir import Conv, Dense, Div, Expand, Gather, Graph, Input, MatMul, MaxPool, Node, Pad, Recur, Sqrt, SumPool
 
-from .flow import Flow, Folding, depthwise, digits, expansion, flows, legal
+from .flow import Flow, expansion, flows
+from .fold import Folding, depthwise, digits, legal
 from .orders import inner_axis
 
 LOOP = 3  # cycles after which a state that was taken has been replaced (hw/rtl/qs_recur.sv)

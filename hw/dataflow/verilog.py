@@ -9,7 +9,8 @@ from ir import Graph, Ints, UserError, store
 
 from .build import build
 from .emit import ports, top
-from .flow import Folding, flows
+from .flow import flows
+from .fold import Fold, Folding, checked
 from .netlist import Netlist
 from .orders import channels_inner, inner_axis, usual_axis
 from .schedule import cycles
@@ -46,7 +47,7 @@ class Design:
     output: Port
     streams: list[str]
     cycles: dict[str, int]
-    folding: Folding
+    folding: dict[str, Fold]
 
     @property
     def interval(self) -> int:
@@ -60,14 +61,14 @@ class Design:
 def generate(g: Graph, out: Path | str, folding: Folding | None = None, extra=None) -> Design:
     """Write the design of graph `g` to folder `out`, whole or not at all; a design that is there already is replaced.
 
-    folding: node -> (pe, simd), see hw.legal.  extra(folder, design) may add files before the folder is put in place.
+    folding: node -> Fold or (pe, simd), see hw.legal.  extra(folder, design) may add files before the folder is put in place.
     UserError: an impossible folding; `out` exists and is no design.
     """
     out = Path(out)
     if out.exists() and not (out.is_dir() and ((out / "manifest.json").exists() or not any(out.iterdir()))):
         raise UserError(f"{out} exists and is no generated design; name a new or empty folder")
     net, plan = build(g, folding), flows(g, folding)
-    design = Design(out, *_ports(g, net, plan), list(net.streams), cycles(g, folding), dict(folding or {}))
+    design = Design(out, *_ports(g, net, plan), list(net.streams), cycles(g, folding), checked(g, folding))
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as d:
@@ -89,7 +90,7 @@ def load(folder: Path | str) -> Design:
     folder = Path(folder)
     body = store.load_json(folder / "manifest.json", "design")
     made = [Port(p["name"], p["node"], Ints(tuple(p["shape"]), p["lo"], p["hi"]), p["lanes"], p["inner"]) for p in body["ports"]]
-    return Design(folder, made[:-1], made[-1], body["streams"], body["cycles"], {k: tuple(v) for k, v in body["folding"].items()})
+    return Design(folder, made[:-1], made[-1], body["streams"], body["cycles"], {k: Fold(*v) for k, v in body["folding"].items()})
 
 
 def _ports(g: Graph, net: Netlist, plan) -> tuple[list[Port], Port]:

@@ -3,7 +3,8 @@ from ir import Graph, UserError
 
 from .choose import Choice, choose
 from ..cost.graph import RESOURCES, choices, followers, graph_costs, total
-from ..dataflow.flow import Folding, flows
+from ..dataflow.flow import flows
+from ..dataflow.fold import Folding
 from ..targets import Target, fpga
 
 FULL = 0.8    # of a device's LUTs: beyond that placement and routing rarely end well
