@@ -7,4 +7,5 @@ from .dataflow.schedule import cycles, interval
 from .synth.yosys import synth_design
 from .cost.tables import layer_costs
 from .targets import TARGETS
-from .dataflow.verilog import Design, Port, generate, load
+from .design import Design, Port, Value, load
+from .dataflow.verilog import generate

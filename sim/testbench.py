@@ -18,7 +18,7 @@ def text(d: Design) -> str:
     rows += [f"  input  logic [31:0] {p} {PUBLIC}," for p in ("seed_i", "beats_i", "patience_i")]
     rows += [f"  output logic [31:0] {p} {PUBLIC}," for p in ("count_o", "cycle_o", "still_o")]
     rows += [f"  output logic [{n - 1}:0] {p} {PUBLIC}," for p in ("valid_o", "ready_o")]
-    rows += [f"  output logic stop_o {PUBLIC}", ");"]
+    rows += [f"  output logic frame_error_o {PUBLIC},", f"  output logic stop_o {PUBLIC}", ");"]
     for p in [*d.inputs, d.output]:
         rows += [f"  logic {p.name}_tvalid, {p.name}_tready, {p.name}_tlast;", f"  logic [{p.data_bits - 1}:0] {p.name}_tdata;"]
     rows += [_join("valid_o", "valid", d.streams), _join("ready_o", "ready", d.streams)]
@@ -31,6 +31,7 @@ def text(d: Design) -> str:
     watch |= {k: k for k in ("beats_i", "patience_i", "cycle_o", "still_o", "stop_o")}
     rows.append(_text("qs_watch", "u_watch", {"Streams": n}, watch))
     pins = {f"{p.name}_{w}": f"{p.name}_{w}" for p in [*d.inputs, d.output] for w in ("tvalid", "tready", "tdata", "tlast")}
+    pins |= {"frame_clear_i": "1'b0", "frame_error_o": "frame_error_o"}
     return "\n".join([*rows, _text("qs_top", "u_top", {}, clock | pins), "endmodule", ""])
 
 

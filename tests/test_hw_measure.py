@@ -6,7 +6,7 @@ import pytest
 import hw
 from hw.dataflow.build import build
 from hw.dataflow.emit import core
-from hw.dataflow.verilog import library
+from hw.design import library
 from ir import Dense, Layer, Option, Requant, Reshape, UserError
 from ir.example import example
 from qsearch.backends import target

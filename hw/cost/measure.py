@@ -24,7 +24,8 @@ from ..dataflow.netlist import Netlist
 from ..synth.yosys import ARITH, script, synthesize, version
 from .tables import best, layer_costs
 from ..targets import DSP_BITS, FAMILIES, Target, fpga
-from ..dataflow.verilog import TOP, generate, library
+from ..dataflow.verilog import generate
+from ..design import TOP, library
 
 KIND = "synthesis"
 CORE = "qs_core"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ir import store
 
-from ..dataflow.verilog import library
+from ..design import library
 from ..synth.yosys import ARITH, script, synthesize
 from ..targets import DSP_BITS, FAMILIES
 from .models import parts

@@ -17,7 +17,7 @@ JOIN_DEPTH = 2  # beats more than the skew asks for: the buffer's own two cycles
 def build(g: Graph, folding: Folding | None = None) -> Netlist:
     """The netlist of the whole graph, from AXI-Stream to AXI-Stream.  UserError: an impossible folding."""
     plan, net, bridge = flows(g, folding), Netlist(), depths(g, folding)
-    net.taken |= {"clk_i", "rst_ni"}
+    net.taken |= {"clk_i", "rst_ni", "frame_clear_i", "frame_error_o", "frame_error", "CheckLast"}
     slack = 2 * max(f.lanes for f in plan.values())  # beats are whole: that much may wait for the rest of one
     branches: dict[str, list[Stream]] = {}
     readers = {n: sum(m.args.count(n) for m in g.nodes.values()) + (g.nodes[n] is g.output) for n in g.nodes}
@@ -30,6 +30,8 @@ def build(g: Graph, folding: Folding | None = None) -> Netlist:
             args = [constant(net, g.nodes[a], plan[a], plan[n.name].takes[k]) if a not in branches else
                     _take(net, g, n, k, plan, branches[a].pop(), bridge.get((n.name, k), 0) + slack) for k, a in enumerate(n.args)]
             made = lower(Rule(net, n, [g.nodes[a].type for a in n.args], [plan[a] for a in n.args], plan[n.name], args))
+        if made not in net.values.values():  # a reshaped value is the same stream
+            net.values[n.name] = made
         branches[n.name] = _fork(net, n.name, made, readers[n.name])
     last = branches[g.output.name].pop() if g.output.name in branches else constant(net, g.output, plan[g.output.name], Take(1))
     _exit(net, g, plan[g.output.name], last)

@@ -37,6 +37,12 @@ class Bits:
 
 
 @dataclass(frozen=True)
+class Name:
+    """A parameter that is passed on by name."""
+    text: str
+
+
+@dataclass(frozen=True)
 class Instance:
     """One library module.  A port prefix maps to a stream, or to a list of them for a vector of streams (stream 0 lowest)."""
     module: str
@@ -48,12 +54,16 @@ class Instance:
 
 @dataclass
 class Netlist:
-    """Streams by name, instances in the order of the flow, memory files by name; `inputs` and `output` are the design's own."""
+    """Streams by name, instances in the order of the flow, memory files by name; `inputs` and `output` are the design's own.
+
+    values: node -> the stream of its value, of nodes that have one of their own.
+    """
     streams: dict[str, Stream] = field(default_factory=dict)
     instances: list[Instance] = field(default_factory=list)
     mems: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, Stream] = field(default_factory=dict)
     output: Stream | None = None
+    values: dict[str, Stream] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
 
     def unique(self, name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ir import UserError
 
 from ..targets import DSP_BITS, FAMILIES, Family, fpga
-from ..dataflow.verilog import TOP, load
+from ..design import TOP, load
 
 ARITH = Path(__file__).parents[1] / "data" / "arith.v"
 DELAY_PS = 10_000  # of logic between registers; as much again is left for routing at 50 MHz
