@@ -1,0 +1,140 @@
+"""What an adder of an unrolled design costs: look-up tables of each FPGA family, and which constants are free.
+
+Every operand is taken as an unsigned number.  A sign bit is complemented and a subtracted operand is complemented bit by bit,
+both inside the look-up table that adds it; what is left over is one constant, `operands` says which.  If the adder's own
+constant makes that 0, nothing is ever sign-extended, and a bit that only one operand has is a wire.
+(Baugh and Wooley 1973 treat the signs of a multiplier's partial products in this way.)
+"""
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ir import Registry, UserError
+
+from .adders import Adders, Term
+
+COSTS: Registry = Registry("FPGA family of an unrolled design")
+
+
+class Operand(NamedTuple):
+    """The number ((bits of `value`, its lowest -drop of them left out) ^ flips) << shift, unsigned, `width` bits before the shift."""
+    value: int
+    shift: int
+    drop: int
+    width: int
+    flips: int
+
+
+@dataclass(frozen=True)
+class AdderCost:
+    """How a family adds."""
+    name: str
+    terms: int                  # operands of one adder, a constant being one
+    ripple: bool                # every bit above the lowest common one is a cell of the chain, a wire or not
+    chain: float                # cells that a carry chain costs besides its bits
+
+
+def _family(name: str, *rest) -> None: COSTS.register(name)(AdderCost(name, *rest))
+
+
+_family("xcup", 3, False, 0)
+_family("xc7", 3, False, 0)
+_family("ecp5", 2, True, 2)      # four chains in one, with a guard bit after each: (4 cells of nextpnr + 3 guards + 1/2 to make it even) / 4
+_family("ice40", 2, True, 1)
+
+
+def operand(term: Term, lo: int, hi: int) -> tuple[Operand, int]:
+    """A term of a value in [lo, hi] -> unsigned operand and the constant to add to it: term == operand + constant."""
+    drop = max(-term.shift, 0)
+    shift, lo, hi = max(term.shift, 0), lo >> drop, hi >> drop
+    if lo >= 0:
+        width = hi.bit_length()
+        full = (1 << width) - 1
+        flips, rest = (full, -full) if term.negative else (0, 0)
+    else:
+        width = 1 + max(hi.bit_length(), (~lo).bit_length())
+        sign = 1 << (width - 1)
+        flips, rest = (sign - 1, 1 - sign) if term.negative else (sign, -sign)
+    return Operand(term.value, shift, drop, width, flips), rest << shift
+
+
+def operands(adders: Adders, k: int, lo, hi) -> tuple[list[Operand], int]:
+    """Add k as a sum of unsigned operands and one constant.  lo, hi: `adders.intervals()`."""
+    parts = [operand(t, int(lo[t.value]), int(hi[t.value])) for t in adders.adds[k]]
+    return [o for o, _ in parts], adders.constants.get(k, 0) + sum(rest for _, rest in parts)
+
+
+def luts(parts: list[Operand], rest: int, width: int, family: AdderCost) -> float:
+    """Look-up tables (ECP5: TRELLIS_COMB) of one adder whose result has `width` bits."""
+    if family.ripple:
+        return _chain_cells(parts, rest, width, family)
+    if len(parts) + (rest != 0) > family.terms:        # one more adder for the constant
+        return _columns(parts, 0, width) + _columns([Operand(-1, 0, 0, width, 0)], rest, width)
+    return _columns(parts, rest, width)
+
+
+def _columns(parts: list[Operand], rest: int, width: int) -> int:
+    """One dual-output look-up table for each bit in which at least two things are added; the second output is a carry of weight 2."""
+    total, carry = 0, 0
+    for bit in range(width):
+        live = [o for o in parts if o.shift <= bit < o.shift + o.width]
+        flipped = sum(o.flips >> (bit - o.shift) & 1 for o in live)
+        one = rest >> bit & 1
+        inputs = len(live) + carry
+        total += inputs >= 2 or inputs == 1 and (flipped + one) % 2
+        carry = int(inputs + one >= 3)
+    return int(total)
+
+
+def _chain_cells(parts: list[Operand], rest: int, width: int, family: AdderCost) -> float:
+    """Two-operand carry chains: from the second lowest operand's first bit to the top."""
+    tops = sorted((o.shift + o.width, o.shift, o.flips) for o in parts)
+    lows = sorted(o.shift for o in parts)
+    if rest: lows = sorted([*lows, (rest & -rest).bit_length() - 1])
+    if len(lows) < 2: return 0 if not tops or not tops[0][2] else width - lows[0]
+    cells, top = 0.0, max(t for t, _, _ in tops)
+    for n in range(1, len(lows)):
+        bits = (width if n == len(lows) - 1 or rest else min(width, top)) - lows[n]
+        if n == 1 and not rest and len(parts) == 2 and tops[0][0] <= tops[1][1]: bits = 0  # side by side
+        cells += bits + family.chain if bits > 0 else 0
+    return cells
+
+
+def bits(lo: int, hi: int) -> int:
+    """Bits of a value in [lo, hi]: unsigned if it cannot be negative."""
+    return hi.bit_length() if lo >= 0 else 1 + max(hi.bit_length(), (~lo).bit_length())
+
+
+def add_costs(adders: Adders, family: str) -> list[float]:
+    """(adds,): look-up tables of each add."""
+    lo, hi = adders.intervals()
+    return [luts(*operands(adders, k, lo, hi), bits(int(lo[v]), int(hi[v])), COSTS[family]) for k, v in
+            enumerate(range(adders.inputs, adders.inputs + len(adders.adds)))]
+
+
+def cost(adders: Adders, family: str) -> float:
+    """Look-up tables of the whole graph, the additions of `bias` with them."""
+    lo, hi = adders.intervals()
+    return sum(add_costs(adders, family)) + sum(_output(adders, j, t, lo, hi, COSTS[family]) for j, t in enumerate(adders.outputs))
+
+
+def _output(adders: Adders, j: int, term: Term | None, lo, hi, family: AdderCost) -> float:
+    """What an output costs that is not simply a wire: its negation, its bias."""
+    bias = 0 if adders.bias is None else int(adders.bias[j])
+    if term is None or not (term.negative or bias): return 0
+    part, rest = operand(term, int(lo[term.value]), int(hi[term.value]))
+    a, b = ((-int(v[term.value]) if term.negative else int(v[term.value])) << max(term.shift, 0) for v in (lo, hi))
+    return luts([part], rest + bias, bits(min(a, b) + bias, max(a, b) + bias), family)
+
+
+def ff_bits(adders: Adders, cut: int) -> int:
+    """Flip-flops if values are registered after every `cut` levels of adders, the outputs not counted."""
+    if cut < 1: raise UserError(f"a pipeline needs at least one level of adders in a stage; given {cut}")
+    depth, (lo, hi) = adders.depths(), adders.intervals()
+    stage = (depth - 1).clip(0) // cut
+    last = stage.copy()
+    for k, terms in enumerate(adders.adds, adders.inputs):
+        for t in terms: last[t.value] = max(last[t.value], stage[k])
+    final = max(int(stage.max()), 0) if len(stage) else 0
+    for t in adders.outputs:
+        if t: last[t.value] = final
+    return sum(int(last[v] - stage[v]) * bits(int(lo[v]), int(hi[v])) for v in range(len(stage)))
