@@ -106,15 +106,15 @@ def bits(lo: int, hi: int) -> int:
 
 def add_costs(adders: Adders, family: str) -> list[float]:
     """(adds,): look-up tables of each add."""
-    lo, hi = adders.intervals()
-    return [luts(*operands(adders, k, lo, hi), bits(int(lo[v]), int(hi[v])), COSTS[family]) for k, v in
-            enumerate(range(adders.inputs, adders.inputs + len(adders.adds)))]
+    rules, (lo, hi) = COSTS[family], adders.intervals()
+    return [luts(*operands(adders, k, lo, hi), bits(int(lo[v]), int(hi[v])), rules)
+            for k, v in enumerate(range(adders.inputs, adders.inputs + len(adders.adds)))]
 
 
 def cost(adders: Adders, family: str) -> float:
     """Look-up tables of the whole graph, the additions of `bias` with them."""
-    lo, hi = adders.intervals()
-    return sum(add_costs(adders, family)) + sum(_output(adders, j, t, lo, hi, COSTS[family]) for j, t in enumerate(adders.outputs))
+    rules, (lo, hi) = COSTS[family], adders.intervals()
+    return sum(add_costs(adders, family)) + sum(_output(adders, j, t, lo, hi, rules) for j, t in enumerate(adders.outputs))
 
 
 def _output(adders: Adders, j: int, term: Term | None, lo, hi, family: AdderCost) -> float:
