@@ -1,9 +1,11 @@
 """Constant matrices as graphs of adders: the graph is the matrix, and it is small."""
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from hw.unroll import cost
 from hw.unroll.adders import Adders, Term
+from hw.unroll.solve import fuse, solve
 from ir import UserError
 
 
@@ -30,3 +32,56 @@ def test_no_free_lunch_for_unknown_families():
         cost.cost(Adders([0], [1]), "virtex2")
     with pytest.raises(UserError, match="at least one level of adders in a stage; given 0"):
         cost.ff_bits(Adders([0], [1]), 0)
+
+
+def same(g: Adders, matrix, bias) -> None:
+    """The graph is the map, in its coefficients and when it runs; its intervals hold."""
+    np.testing.assert_array_equal(g.matrix(), matrix)
+    np.testing.assert_array_equal(g.totals(), bias)
+    x = np.random.default_rng(0).integers(g.lo, g.hi + 1, (40, g.inputs))
+    np.testing.assert_array_equal(g.run(x), x @ np.asarray(matrix).T + bias)
+
+
+matrices = st.integers(1, 6).flatmap(lambda n: st.lists(st.lists(st.integers(-40, 40) | st.sampled_from([-1, 0, 0, 1]), min_size=n, max_size=n),
+                                                      min_size=1, max_size=6))
+
+
+@settings(max_examples=150, deadline=None)
+@given(matrices, st.sampled_from(list(cost.COSTS)), st.sampled_from([(0, 255), (-8, 7), (-3, 9), (0, 1), (2, 2)]), st.data())
+def test_any_matrix(rows, family, interval, data):
+    matrix = np.array(rows)
+    bias = np.array(data.draw(st.lists(st.integers(-99, 99) | st.just(0), min_size=len(rows), max_size=len(rows))))
+    g = solve(matrix, *interval, bias, family, effort=data.draw(st.integers(0, 3)))
+    same(g, matrix, bias)
+    assert max((len(t) for t in g.adds), default=0) <= cost.COSTS[family].terms
+    same(fuse(g, "xcup"), matrix, bias)
+
+
+@pytest.mark.parametrize("family", ["xcup", "ecp5"])
+def test_the_least_depth_can_be_had(family):
+    rng = np.random.default_rng(3)
+    matrix, bias = rng.integers(-1, 2, (12, 27)), rng.integers(1, 9, 12)
+    matrix[5], matrix[7] = -2 * matrix[3], matrix[0]
+    matrix[1], matrix[2:] = 1, matrix[2:] * (np.arange(27) < 9)
+    least = {"xcup": 4, "ecp5": 6}[family]      # 27 terms and a constant
+    g = solve(matrix, 0, 15, bias, family, max_depth=least)
+    same(g, matrix, bias)
+    assert g.depth == least
+    with pytest.raises(UserError, match=f"max_depth={least - 1}: adders of {cost.COSTS[family].terms} need {least} levels for this matrix"):
+        solve(matrix, 0, 15, bias, family, max_depth=least - 1)
+
+
+def test_the_same_call_gives_the_same_graph():
+    matrix = np.random.default_rng(5).integers(-9, 10, (8, 12))
+    a, b = (solve(matrix, -8, 7, effort=3, seed=4) for _ in range(2))
+    assert a.adds == b.adds and a.outputs == b.outputs and a.constants == b.constants
+
+
+@pytest.mark.parametrize("args, message", [
+    ((np.ones((2, 2)), 0, 1), r"a matrix of integers \(outputs, inputs\) is needed; given float64 \(2, 2\)"),
+    ((np.ones(2, int), 0, 1), r"a matrix of integers \(outputs, inputs\) is needed; given int64 \(2,\)"),
+    ((np.ones((2, 3), int), [0, 0], 1), r"lo and hi are one number or 3; given \(2,\) and \(3,\)"),
+    ((np.ones((2, 3), int), 0, 1, [1]), r"one bias for each of the 2 outputs is needed; given \(1,\)")])
+def test_what_cannot_be_solved(args, message):
+    with pytest.raises(UserError, match=message):
+        solve(*args)
