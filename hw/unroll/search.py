@@ -118,7 +118,9 @@ class Search:
     def extract(self, p: int) -> bool:
         """Share a pattern and tidy up behind it; False if it does not occur twice, or only where it would come too late."""
         for allowed in (None, self.in_time(p)) if self.limit is not None else (None,):
-            if self.share(p, allowed) and not self.late(): return True
+            done = self.share(p, allowed)
+            self.refresh([r for r in self.sums.changed if r in self.sums.rows])
+            if done and not self.late(): return True
             self.sums.undo()
             self.refresh([r for r in self.sums.changed if r in self.sums.rows])
         return False
@@ -130,7 +132,7 @@ class Search:
         more = f ** (1 + max(da, db)) - f**da - f**db
         return lambda row: not self.sums.users[row] and levels(self.load(row) + more, f, self.rooted(row)) <= self.limit
 
-    def share(self, p: int, allowed) -> bool:
+    def share(self, p: int, allowed=None) -> bool:
         s = self.sums
         a, b, _, _ = parts_of(p)
         if a not in s.users or b not in s.users: return False
@@ -138,7 +140,6 @@ class Search:
         if node is None: return False
         for row in [r for r in s.changed if r in s.rows and len(s.rows[r]) < 2] + [a, b]:
             if row >= s.inputs: s.tidy(row)
-        self.refresh([r for r in s.changed if r in s.rows])
         return True
 
     def settle(self) -> None:

@@ -7,26 +7,28 @@ from .adders import Adders
 from .build import build, is_plain
 from .cost import COSTS, AdderCost, cost
 from .digits import weight
-from .search import Search, Taste, levels
+from .improve import Improve
+from .search import Taste, levels
 from .sums import Sums, sums_of
 
 SLACK = 2  # levels of adders beyond the fewest possible: sharing needs a little room
-TASTES = [Taste(), Taste(power=0.5), Taste(spare=1.5), Taste(lateness=4.0), Taste(noise=0.3), Taste(power=0.5, noise=0.3)]
+TASTES = [Taste(), Taste(power=0.5), Taste(lateness=4.0)]
+HOT, COLD = 10.0, 1.0  # look-up tables
 
 
-def solve(matrix: np.ndarray, lo, hi, bias=None, family: str = "xcup", max_depth: int | None = None, effort: int = 2, seed: int = 0) -> Adders:
+def solve(matrix: np.ndarray, lo, hi, bias=None, family: str = "xcup", max_depth: int | None = None, effort: int = 10, seed: int = 0) -> Adders:
     """The map x -> matrix @ x + bias for lo <= x <= hi, exactly.
 
     matrix: (outputs, inputs) integers; lo, hi: (inputs,) or one number; bias: (outputs,), most of it is added inside the graph
-    (`Adders.totals` is all of it).  max_depth: levels of adders, None: the fewest possible plus 2.  effort: how much is
-    tried, from 0 (one greedy pass); the same arguments give the same graph.  UserError: not integers, shapes that do not
-    fit, a depth that cannot be reached.
+    (`Adders.totals` is all of it).  max_depth: levels of adders, None: the fewest possible plus 2.  effort: how
+    often, on average, each shared sum is taken apart to find a cheaper one; 0 is one greedy pass, 100 is thorough.  The same
+    arguments give the same graph.  UserError: not integers, shapes that do not fit, a depth that cannot be reached.
     """
     matrix, lo, hi, bias = _checked(matrix, lo, hi, bias)
     job = _Job(matrix, lo, hi, bias, COSTS[family])
     limit = job.least + SLACK if max_depth is None else max_depth
     if limit < job.least: raise UserError(f"max_depth={max_depth}: adders of {job.family.terms} need {job.least} levels for this matrix")
-    found = [job.greedy(limit, taste, seed) for taste in TASTES[:max(effort, 1)]] + [job.apart(limit)]
+    found = [job.shared(limit, effort, seed), job.apart(limit)]
     return min((g for g in found if g.depth <= limit), key=lambda g: cost(g, family))
 
 
@@ -40,10 +42,14 @@ class _Job:
         terms = weight(matrix).sum(1)
         self.least = max((levels(int(n), family.terms, b) for n, b in zip(terms, self.biased) if n), default=0)
 
-    def greedy(self, limit: int, taste: Taste, seed: int) -> Adders:
-        sums = sums_of(self.matrix, self.hi - self.lo)
-        Search(sums, self.family, self.biased, limit, seed).greedy(taste)
-        return build(sums, self.lo, self.hi, self.bias, self.family, limit)
+    def shared(self, limit: int, effort: int, seed: int) -> Adders:
+        tried = []
+        for taste in TASTES if effort else TASTES[:1]:
+            tried.append(Improve(sums_of(self.matrix, self.hi - self.lo), self.family, self.biased, limit, seed))
+            tried[-1].greedy(taste)
+        best = min(tried, key=lambda t: t.total)
+        best.run(effort * len(best.sums.rows), HOT, COLD)
+        return build(best.sums, self.lo, self.hi, self.bias, self.family, limit)
 
     def apart(self, limit: int) -> Adders:
         """Every output on its own: as shallow as can be."""

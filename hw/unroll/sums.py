@@ -1,27 +1,27 @@
 """The working form of the solver: sums of any number of shifted, signed symbols, and how often each pair of terms occurs in them.
 
 A symbol is an input or a sum.  A term is kept as its key, symbol << 6 | shift, with its sign.  A pattern is what two terms
-of a sum have in common with two of another: both symbols, their distance in bits, and whether their signs differ.
+of a sum have in common with two of another: both symbols, their distance in bits, and whether their signs differ; as a number,
+symbol << 32 of the first plus the key of the second less the first one's shift, negative if the signs differ.
 """
 from collections import defaultdict
 
 import numpy as np
 
+from ir import UserError
+
 from .digits import signed_digits
 
-SHIFTS = 64                 # a shift fills 6 bits of a key
+SHIFTS = 64     # of a key; half of them are used, as a distance may be negative
 Key = int
 Pattern = int
 
 
-def pattern_of(k1: Key, k2: Key, differ: bool) -> Pattern:
-    """Of two keys, k1 < k2."""
-    return (((k1 >> 6) << 24 | (k2 >> 6)) << 7 | (k2 & 63) - (k1 & 63) + 64) << 1 | differ
-
-
 def parts_of(p: Pattern) -> tuple[int, int, int, bool]:
     """First symbol, second symbol, second shift minus first, signs differ."""
-    return p >> 32, p >> 8 & 0xffffff, (p >> 1 & 127) - 64, bool(p & 1)
+    at = abs(p)
+    second = (at & 0xffffffff) + (SHIFTS >> 1) >> 6
+    return at >> 32, second, (at & 0xffffffff) - (second << 6), p < 0
 
 
 class Sums:
@@ -61,9 +61,10 @@ class Sums:
 
     def _insert(self, row: int, terms: dict[Key, int], key: Key, sign: int) -> None:
         counts, fresh, symbol, shift = self.counts, self.fresh, key >> 6, key & 63
+        base = (symbol << 32) - shift
         for k, s in terms.items():
-            if k < key: p = (((k >> 6) << 24 | symbol) << 7 | shift - (k & 63) + 64) << 1 | (s != sign)
-            else: p = ((symbol << 24 | (k >> 6)) << 7 | (k & 63) - shift + 64) << 1 | (s != sign)
+            p = (k >> 6 << 32) + key - (k & 63) if k < key else base + k
+            if s != sign: p = -p
             n = counts[p] + 1
             counts[p] = n
             if n > 1: fresh.append(p)
@@ -71,15 +72,16 @@ class Sums:
         at = self.users[symbol]
         at[row] = at.get(row, 0) + 1
         self.changed[row] = None
-        if shift > self.top_shift: self.top_shift = shift
+        if shift > self.top_shift: self.top_shift = self._legal(shift)
         if self.log is not None: self.log.append((row, key, sign, True))
 
     def _delete(self, row: int, terms: dict[Key, int], key: Key, sign: int) -> None:
         del terms[key]
         counts, symbol, shift = self.counts, key >> 6, key & 63
+        base = (symbol << 32) - shift
         for k, s in terms.items():
-            if k < key: p = (((k >> 6) << 24 | symbol) << 7 | shift - (k & 63) + 64) << 1 | (s != sign)
-            else: p = ((symbol << 24 | (k >> 6)) << 7 | (k & 63) - shift + 64) << 1 | (s != sign)
+            p = (k >> 6 << 32) + key - (k & 63) if k < key else base + k
+            if s != sign: p = -p
             n = counts[p] - 1
             if n: counts[p] = n
             else: del counts[p]
@@ -88,6 +90,10 @@ class Sums:
         else: del at[row]
         self.changed[row] = None
         if self.log is not None: self.log.append((row, key, sign, False))
+
+    def _legal(self, shift: int) -> int:
+        if shift < SHIFTS >> 1: return shift
+        raise UserError(f"a coefficient needs a shift by {shift} bits; give coefficients below 2**{(SHIFTS >> 1) - 1}")
 
     def new(self, coef: np.ndarray) -> int:
         """An empty sum that will have this value."""
