@@ -1,4 +1,5 @@
 """Integer graph -> streaming SystemVerilog, and what it costs."""
+from .core.design import core_design
 from .cost.graph import graph_costs, total
 from .dataflow.fold import Fold, Folding, legal
 from .folding.fold import fold

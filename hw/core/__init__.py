@@ -1,1 +1,1 @@
-"""A graph as a microprogram for a small sequential core, for networks too large to stream."""
+"""A sequential core for networks too large to stream: one array of multipliers, led by a microprogram made from the graph."""

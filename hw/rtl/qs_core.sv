@@ -5,7 +5,7 @@
 // writes; a write to register 0 is a command: HALT, RUN (a pass), FETCH (weights from the outer memory, while the core goes on),
 // SYNC (wait for them).  Whatever a pass reads has been written: the next word is taken when the pass is over.
 // Registers: loops 8.., drain 48.., fetch 80.. (see there); 64 mode, 65 the element that stands outside, 66 shift, 67 zero, 68 lo,
-// 69 hi, 70 base of the table, 71 elements of a row of the output less one, 72 how many of them count.
+// 69 hi, 70 base of the table.
 // mode: [2:0] of the array, [3] x is signed, [4] x is signed where the innermost loop is not at its start, [5] from the input stream,
 // [6] to the output stream, [7] element by element, [9:8] format of the weights, [10] table.
 module qs_core #(
@@ -15,7 +15,6 @@ module qs_core #(
   parameter int unsigned InLanes   = 4,     // elements of an input beat
   parameter int unsigned InWidth   = 8,
   parameter bit          InSigned  = 0,
-  parameter int unsigned InBeats   = 4,     // of a frame
   parameter int unsigned OutWidth  = 8,
   parameter int unsigned ActWidth  = 8,     // of an element of the scratchpad
   parameter int unsigned ActWords  = 16,
@@ -48,7 +47,7 @@ module qs_core #(
   input  logic                       rst_ni,
   input  logic                       s_valid_i,
   output logic                       s_ready_o,
-  input  logic [InLanes*InWidth:0]   s_data_i,    // {last beat of a frame, elements}
+  input  logic [InLanes*InWidth-1:0] s_data_i,
   output logic                       m_valid_o,
   input  logic                       m_ready_i,
   output logic [OutWidth-1:0]        m_data_o,
@@ -62,7 +61,9 @@ module qs_core #(
   output logic                       done_o,      // HALT: a frame is through
   output logic [31:0]                cycles_o,    // of the last frame, from HALT to HALT
   output logic [PcBits-1:0]          pc_o,
-  output logic [3:0]                 error_o      // sticky: {TLAST misplaced, address of weights, address of an element, program}
+  output logic [2:0]                 error_o,     // sticky: {address of weights, address of an element, program}
+  output logic                       tap_valid_o, // a result of Out elements, wherever it goes: what a test looks at
+  output logic [Out*ResWidth-1:0]    tap_data_o
 );
   localparam int unsigned RegBits   = 7;
   localparam int unsigned LaneBits  = $clog2(Lanes);
@@ -92,7 +93,6 @@ module qs_core #(
   logic [ShiftBits-1:0] shift;
   logic [ResWidth:0]    zero, lo, hi;
   logic [TBits-1:0]     base;
-  logic [CountBits-1:0] row, keep;
   always_ff @(posedge clk_i) begin
     if (taken) begin
       unique case (register)
@@ -103,8 +103,6 @@ module qs_core #(
         7'd68: lo      <= (ResWidth+1)'(value);
         7'd69: hi      <= (ResWidth+1)'(value);
         7'd70: base    <= TBits'(value);
-        7'd71: row     <= CountBits'(value);
-        7'd72: keep    <= CountBits'(value);
         default: ;
       endcase
     end
@@ -207,7 +205,7 @@ module qs_core #(
     .m_valid_o(sums_valid), .m_ready_i(sums_ready), .m_data_o(sums)
   );
   qs_core_drain #(
-    .Lanes(Lanes), .Out(Out), .AccWidth(AccWidth), .YBits(XBits), .PBits(PBits), .RegBits(RegBits), .ValueBits(ValueBits)
+    .Lanes(Lanes), .Out(Out), .AccWidth(AccWidth), .YBits(XBits), .PBits(PBits), .RowBits(CountBits), .RegBits(RegBits), .ValueBits(ValueBits)
   ) u_drain (
     .clk_i, .rst_ni, .c_valid_i(taken), .c_ready_o(drain_ready), .c_data_i(word), .s_valid_i(sums_valid), .s_ready_o(sums_ready),
     .s_data_i(sums), .m_valid_o(part_valid), .m_ready_i(part_ready), .m_data_o(part)
@@ -245,35 +243,31 @@ module qs_core #(
   for (genvar e = 0; e < Out; e++) begin : gen_leaving
     assign leaving[e*OutWidth+:OutWidth] = OutWidth'(res[e*ResWidth+:ResWidth]);
   end
-  qs_core_out #(.In(Out), .Width(OutWidth), .CountBits(CountBits)) u_out (
-    .clk_i, .rst_ni, .row_i(row), .keep_i(keep), .s_valid_i(res_valid && to_stream), .s_ready_o(out_ready), .s_data_i({res_mask, leaving}),
+  qs_core_out #(.In(Out), .Width(OutWidth)) u_out (
+    .clk_i, .rst_ni, .s_valid_i(res_valid && to_stream), .s_ready_o(out_ready), .s_data_i({res_mask, leaving}),
     .m_valid_o, .m_ready_i, .m_data_o
   );
 
   // Status.
-  localparam int unsigned InCount = InBeats > 1 ? $clog2(InBeats) : 1;
-  logic [InCount-1:0] in_at;
-  logic [31:0]        cycles;
-  logic               in_last, beyond_x, beyond_w, wrong_last;
-  assign in_last    = in_at == InCount'(InBeats - 1);
-  assign beyond_x   = step_valid && step && is_in && !from_stream && (xaddr >> LaneBits) >= XBits'(ActWords)
-                      || |write && (yaddr >> LaneBits) >= XBits'(ActWords);
-  assign beyond_w   = step_valid && step && !array_mode[2] && !array_mode[1] && waddr >= WAddr'(WWords * (Pe << Halvings));
-  assign wrong_last = s_valid_i && s_ready_o && s_data_i[InLanes*InWidth] != in_last;
+  logic [31:0] cycles;
+  logic        beyond_x, beyond_w;
+  assign beyond_x    = step_valid && step && is_in && !from_stream && (xaddr >> LaneBits) >= XBits'(ActWords)
+                       || |write && (yaddr >> LaneBits) >= XBits'(ActWords);
+  assign beyond_w    = step_valid && step && array_mode[2:1] == '0 && waddr >= WAddr'(WWords * (Pe << Halvings));
+  assign tap_valid_o = res_valid && res_ready && res_mask[0];
+  assign tap_data_o  = res[Out*ResWidth-1:0];
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       busy_o   <= 1'b0;
-      in_at    <= '0;
       cycles   <= '0;
       cycles_o <= '0;
       error_o  <= '0;
     end else begin
       if (run) busy_o <= 1'b1;
       else if (res_valid && res_ready && res_final) busy_o <= 1'b0;
-      if (s_valid_i && s_ready_o) in_at <= in_last ? '0 : in_at + 1'b1;
       cycles <= done_o ? '0 : cycles + 1;
       if (done_o) cycles_o <= cycles + 1;
-      error_o <= error_o | {wrong_last, beyond_w, beyond_x, program_error};
+      error_o <= error_o | {beyond_w, beyond_x, program_error};
     end
   end
   logic unused_ready;

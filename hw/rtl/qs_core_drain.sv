@@ -1,8 +1,9 @@
 // Results of the array, Out at a time, with the addresses where they go (y, in elements) and where their parameters are (p, in words).
 //
 // s_data_i = {level, final, Lanes accumulators}; of each the first `count` are handed on in beats of Out.
-// m_data_o = {final, mask, y of element 0, p, Out accumulators}: final with the last beat of a pass, a mask bit for each element.
-// Registers: 48 + l delta of y where the pass leaves level l (3..5), 54 start of y, 55 count; 56 + l delta of p, 62 start of p, 63 one if
+// m_data_o = {final, mask, y of element 0, p, Out accumulators}: final with the last beat of a pass, a mask bit for each element
+// that counts.  Groups follow each other along rows of `row` elements, of which the first `keep` count; the rest is filling.
+// Registers: 48 row, 49 keep; 48 + l delta of y where the pass leaves level l (3..5), 54 start of y, 55 count; 56 + l delta of p, 62 start of p, 63 one if
 // p moves on with each beat, zero if all results share one word.  RUN starts a pass.
 module qs_core_drain #(
   parameter int unsigned Lanes     = 4,
@@ -10,6 +11,7 @@ module qs_core_drain #(
   parameter int unsigned AccWidth  = 24,
   parameter int unsigned YBits     = 12,
   parameter int unsigned PBits     = 8,
+  parameter int unsigned RowBits   = 8,
   parameter int unsigned RegBits   = 7,
   parameter int unsigned ValueBits = 24
 ) (
@@ -39,10 +41,13 @@ module qs_core_drain #(
   logic [YBits-1:0]     dy [4], y0, y;
   logic [PBits-1:0]     dp [4], p0, p;
   logic [CountBits-1:0] count, at;   // elements of a group, elements handed on
+  logic [RowBits-1:0]   row, keep, ahead;   // ahead: elements of the row before this group
   logic                 moves;
   always_ff @(posedge clk_i) begin
     if (write && kind == (RegBits-3)'(6)) begin
       unique case (index)
+        3'd0:             row  <= RowBits'(value);
+        3'd1:             keep <= RowBits'(value);
         3'd3, 3'd4, 3'd5: dy[2'(index - 3'd3)] <= YBits'(value);
         3'd6:             y0 <= YBits'(value);
         3'd7:             count <= CountBits'(value);
@@ -80,12 +85,14 @@ module qs_core_drain #(
       p    <= p0;
       at   <= '0;
       step <= '0;
+      ahead <= '0;
     end else if (beat) begin
       at   <= last ? '0 : at + CountBits'(Out);
       step <= last || !moves ? '0 : step + 1'b1;
       if (last) begin
         y <= y + dy[level];
         p <= p + dp[level];
+        ahead <= ahead + RowBits'(count) == row ? '0 : ahead + RowBits'(count);
       end
     end
   end
@@ -96,7 +103,7 @@ module qs_core_drain #(
     part = '0;
     for (int b = 0; b < int'(Lanes / Out); b++)
       if (at == CountBits'(b * int'(Out))) part = accs[b*int'(Out*AccWidth)+:Out*AccWidth];
-    for (int e = 0; e < int'(Out); e++) mask[e] = at + CountBits'(e) < count;
+    for (int e = 0; e < int'(Out); e++) mask[e] = at + CountBits'(e) < count && ahead + RowBits'(at) + RowBits'(e) < keep;
   end
   assign m_data_o = {last && finish, mask, y + YBits'(at), p + step, part};
 

@@ -95,7 +95,8 @@ module qs_core_epilogue #(
     if (Entries > 1) begin : gen_table
       logic [OutWidth-1:0] entries [Entries];
       logic [OutWidth-1:0] found, plain;
-      logic                use_table;
+      logic                use_table, unused;
+      assign unused = y[OutWidth];
       initial $readmemh(TableFile, entries);
       always_ff @(posedge clk_i) begin
         if (go) found <= entries[TBits'(y) + base_i];

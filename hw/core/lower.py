@@ -1,0 +1,320 @@
+"""Graph -> passes of the core, with the images of its memories and the life of every tensor in the scratchpad."""
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ir import Add, Conv, Dense, Graph, Input, Ints, MaxPool, Mul, SumPool, UserError
+from ir.opset import Concat, Expand, Pad, Reshape, Slice, Transpose
+
+from .fuse import Group, groups, inner_axes
+from .images import Images, Machine
+from .isa import NO_DIGITS, Mode, Pass, Walk
+from .moves import copies
+from .tensors import Layout, Life
+
+
+@dataclass
+class Lowering:
+    """One run through the graph; `bases` says where tensors stand (words), as far as it is known yet."""
+    g: Graph
+    machine: Machine
+    bases: dict[str, int]
+    passes: list[Pass] = field(default_factory=list)
+    lives: dict[str, Life] = field(default_factory=dict)
+    layouts: dict[str, Layout] = field(default_factory=dict)
+    root: dict[str, str] = field(default_factory=dict)     # value -> the tensor that holds it
+    sums: list[Ints] = field(default_factory=list)         # types that the accumulators hold
+    widths: list[int] = field(default_factory=list)        # bits of what windows read, padding too
+
+    def __post_init__(self):
+        self.images = Images(self.machine)
+        self.inner = inner_axes(self.g)
+
+    def run(self) -> "Lowering":
+        for group in groups(self.g, self.inner):
+            self.lower(group)
+        if not any(p.to_stream for p in self.passes):
+            self.emit(self.elementwise(self.g.output.name, self.g.output.name), None, self.g.output.name)
+        return self
+
+    # -- tensors
+
+    def at(self, name: str) -> int:
+        """First element of the tensor that holds a value, which the next pass touches."""
+        name = self.root.get(name, name)
+        life = self.lives.setdefault(name, Life(self.layouts[name].words, len(self.passes), len(self.passes)))
+        life.last = len(self.passes)
+        return self.bases.get(name, 0) * self.machine.lanes
+
+    def layout(self, name: str, inner: int | None = None, type_: Ints | None = None) -> Layout:
+        """How a value stands; remembered when it is new."""
+        if name not in self.layouts:
+            self.layouts[name] = Layout(type_ or self.g.nodes[name].type, self.inner[name] if inner is None else inner, self.machine.lanes)
+        return self.layouts[name]
+
+    def arranged(self, name: str, inner: int) -> str:
+        """The value with that axis innermost: itself, or a copy that is made now."""
+        have = self.layout(name)
+        if have.inner == inner:
+            return name
+        copy = f"{name} by axis {inner}"
+        if copy not in self.layouts:
+            want = self.layout(copy, inner, have.type)
+            if np.array_equal(have.offsets(), want.offsets()) and have.size == want.size:
+                self.root[copy] = self.root.get(name, name)
+            else:
+                self.copy(have.offsets(), name, want.offsets(), copy, copy)
+        return copy
+
+    # -- groups of nodes
+
+    def lower(self, group: Group) -> None:
+        node = group.head
+        match node.op if node else None:
+            case Input():
+                self.load(group)
+            case Dense() | Conv():
+                self.matrix(group)
+            case MaxPool() | SumPool():
+                self.emit(self.pool(group), group, group.args[0])
+            case Add():
+                self.add(group)
+            case Mul():
+                a, b = group.args[0], self.arranged(group.args[1], self.layout(group.args[0]).inner)
+                self.emit(self.pair(group.name, a, b, Mode.PRODUCT), group, a)
+            case None:
+                self.emit(self.elementwise(group.name, group.args[0]), group, group.args[0])
+            case _:
+                self.move(group)
+
+    def load(self, group: Group) -> None:
+        """The input stream into the scratchpad, beat by beat."""
+        lay, m = self.layout(group.name), self.machine
+        beat = input_lanes(lay.channels, m.lanes)
+        counts = (1, 1, 1, lay.channels // beat, lay.positions, 1)
+        self.append(Pass(group.name, Mode.SUM, counts, y=Walk(self.at(group.name), (0, 0, 0, beat, lay.row, 0)), from_stream=True,
+                         signed=lay.type.signed, count=beat, line=beat, keep=beat, lo=lay.type.lo, hi=lay.type.hi), lay.type, np.zeros(m.out), np.ones(m.out))
+
+    def matrix(self, group: Group) -> None:
+        op = group.head.op
+        if isinstance(op, Dense):
+            x = self.arranged(group.args[0], len(self.g.nodes[group.args[0]].type.shape) - 1)
+            lay = self.layout(x)
+            op = Conv(op.weight[:, :, None], op.bias, (1,), ((0, 0),), (1,))
+            shape, out = (lay.channels, lay.positions), (lay.positions,)
+        else:
+            x = self.arranged(group.args[0], 0)
+            shape, out = self.layout(x).type.shape, group.head.type.shape[1:]
+        self.emit(convolution(self, group.name, op, x, shape, out), group, x, bias=op.bias)
+
+    def pool(self, group: Group) -> Pass:
+        op, x = group.head.op, self.arranged(group.args[0], 0)
+        lay = self.layout(x)
+        pad = op.pad if isinstance(op, SumPool) else 0
+        mode = Mode.SUM if isinstance(op, SumPool) else Mode.MAX
+        return window(self, Pass(group.name, mode, (1,) * 6, outside=pad), x, lay.type.shape, group.head.type.shape[1:], op)
+
+    def elementwise(self, node: str, x: str) -> Pass:
+        """Every word of x, a position at a time."""
+        lay, lanes = self.layout(x), self.machine.lanes
+        signed = lay.type.signed
+        return Pass(node, Mode.SUM, (1, 1, 1, lay.row // lanes, lay.positions, 1), signed=signed, second_signed=signed,
+                    x=Walk(self.at(x), (0, 0, 0, lanes, lay.row, 0)))
+
+    def pair(self, node: str, a: str, b: str, mode: Mode) -> Pass:
+        """Words of a and b in turn."""
+        lay, one = self.layout(a), self.elementwise(node, a)
+        strides = (self.at(b) - self.at(a), *one.x.strides[1:])
+        return replace(one, mode=mode, counts=(2, *one.counts[1:]), x=Walk(one.x.start, strides), signed=lay.type.signed,
+                       second_signed=self.layout(b).type.signed)
+
+    def add(self, group: Group) -> None:
+        """a + b, or a * f + b * g + c: wide factors are digits of weights, the highest first."""
+        a, m = group.args[0], self.machine
+        b = self.arranged(group.args[1], self.layout(a).inner)
+        factors = [f for f, _ in group.scales]
+        one = self.pair(group.name, a, b, Mode.SUM)
+        if factors != [1, 1]:
+            split = [digits(f, m.width) for f in factors]
+            n = max(map(len, split))
+            steps = np.array([[d[k] if k < len(d) else 0 for d in split] for k in reversed(range(n))])   # (digits, 2)
+            steps = np.repeat(steps.reshape(-1, 1, 1), m.lanes, 2)
+            form = m.form(steps)
+            u = m.step_units(1, form)
+            one = replace(one, mode=Mode.LANES, format=form, counts=(2, n, *one.counts[2:]), digits=1 if n > 1 else NO_DIGITS,
+                          w=Walk(self.images.add_weights(steps, form), (u, 2 * u, 0, 0, 0, 0)))
+        self.emit(one, group, a, bias=sum(z for _, z in group.scales))
+
+    def emit(self, p: Pass, group: Group | None, x: str, bias=0) -> None:
+        """Complete a pass of sums with its requant, table and target, and append it."""
+        m, name = self.machine, group.name if group else x
+        head = group.head if group else None
+        lay = Layout(self.g.nodes[name].type, self.layout(x).inner if head is None or isinstance(head.op, (Add, Mul)) else self.inner[head.name], m.lanes)
+        to_stream = group is None or (name == self.g.output.name and not self.g.users()[name])
+        block = m.pe if p.mode == Mode.MATRIX else m.lanes
+        blocks = p.counts[3]
+        if not to_stream:
+            self.layouts[name] = lay
+        sums = head.type if head else self.g.nodes[(group.requant or group.lut).name if group else name].type
+        if head is None:
+            sums = self.g.nodes[group.args[0] if group else name].type
+        mul, at = np.array([1]), 0
+        if group and group.requant:
+            op = group.requant.op
+            p = replace(p, shift=op.shift, zero=op.zero, lo=group.requant.type.lo, hi=group.requant.type.hi)
+            mul = op.mul
+            at = op.axis % len(sums.shape)
+        else:
+            p = replace(p, lo=sums.lo, hi=sums.hi)
+        if group and group.lut:
+            p = replace(p, table=self.images.add_table(group.lut.op.table) - group.lut.op.base)
+        y = Walk(0 if to_stream else self.at(name), (0, 0, 0, block, lay.row, 0))
+        if p.counts[5] > 1:
+            y = replace(y, strides=(0, 0, 0, block, lay.row, p.counts[4] * lay.row))
+        p = replace(p, y=y, count=block, line=blocks * block, keep=lay.channels, to_stream=to_stream)
+        bias = np.broadcast_to(np.asarray(bias, np.int64), (lay.channels,))
+        if len(mul) > 1 and at != lay.inner:
+            for part, factors in by_position(p, mul, sums.shape, lay, at):
+                self.at(x), to_stream or self.at(name)
+                self.append(part, sums, np.full(m.out, bias[0]), np.full(m.out, factors))
+            return
+        channels = blocks * block
+        if len(mul) == 1 and (bias == bias[0]).all():
+            self.append(p, sums, np.full(m.out, bias[0]), np.full(m.out, mul[0]))
+            return
+        each = np.broadcast_to(mul, (lay.channels,))
+        p = replace(p, moves=True, p=Walk(0, (0, 0, 0, block // m.out, 0, 0)))
+        self.append(p, sums, np.pad(bias, (0, channels - lay.channels)), np.pad(each, (0, channels - lay.channels)))
+
+    def append(self, p: Pass, sums: Ints, bias, mul) -> None:
+        """A finished pass with the parameters of its results."""
+        start = self.images.add_params(bias, mul)
+        self.sums.append(sums)
+        self.passes.append(replace(p, p=replace(p.p, start=start)))
+
+    # -- shapes
+
+    def move(self, group: Group) -> None:
+        node, args = group.head, group.args
+        out = self.layout(group.name)
+        target = out.offsets()
+        match node.op:
+            case Concat(axis):
+                ends = np.cumsum([self.g.nodes[a].type.shape[axis] for a in args])[:-1]
+                for a, part in zip(args, np.split(target, ends, axis)):
+                    self.copy(self.layout(a).offsets(), a, part, group.name, group.name, exact=True)
+                return
+            case Pad(padding, value):
+                self.fill(group.name, value)
+                part = target[tuple(slice(b, b + n) for (b, _), n in zip(padding, self.g.nodes[args[0]].type.shape))]
+                self.copy(self.layout(args[0]).offsets(), args[0], part, group.name, group.name, exact=True)
+                return
+        have = self.layout(args[0])
+        match node.op:
+            case Reshape(shape):
+                source = have.offsets().reshape(shape)
+            case Transpose(perm):
+                source = have.offsets().transpose(perm)
+            case Slice(start, stop, step):
+                source = have.offsets()[tuple(map(slice, start, stop, step))]
+            case Expand(shape):
+                source = np.broadcast_to(have.offsets(), shape)
+        if out.size == have.size and np.array_equal(source, target):
+            self.root[group.name] = self.root.get(args[0], args[0])
+            return
+        self.copy(source, args[0], target, group.name, group.name)
+
+    def copy(self, source: np.ndarray, x: str, target: np.ndarray, y: str, node: str, exact: bool = False) -> None:
+        """Elements of x at `source` to where `target` says in y."""
+        order = np.argsort(target, axis=None, kind="stable")
+        m, t = self.machine, self.layout(x).type
+        for c in copies(source.ravel()[order], target.ravel()[order], m.lanes, filled=not exact):
+            fill = (0,) * (3 - len(c.counts))
+            p = Pass(node, Mode.SUM, (1, 1, 1, *c.counts, *(1 for _ in fill)), by_element=c.count == 1, signed=t.signed, second_signed=t.signed,
+                     x=Walk(self.at(x) + c.x0, (0, 0, 0, *c.x, *fill)), y=Walk(self.at(y) + c.y0, (0, 0, 0, *c.y, *fill)),
+                     count=c.count, line=c.count, keep=c.count, lo=t.lo, hi=t.hi)
+            self.append(p, t, np.zeros(m.out), np.ones(m.out))
+
+    def fill(self, y: str, value: int) -> None:
+        """Every word of y holds `value` everywhere."""
+        m, t = self.machine, self.layout(y).type
+        self.append(Pass(y, Mode.SUM, (1, 1, 1, self.layout(y).words, 1, 1), rows=0, outside=value, signed=t.signed, second_signed=t.signed,
+                         y=Walk(self.at(y), (0, 0, 0, m.lanes, 0, 0)), count=m.lanes, line=m.lanes, keep=m.lanes, lo=t.lo, hi=t.hi), t, np.zeros(m.out), np.ones(m.out))
+
+
+def input_lanes(channels: int, lanes: int) -> int:
+    """Elements of an input beat: a whole row where it fits into a word, else what divides both."""
+    return channels if channels <= lanes else math.gcd(channels, lanes)
+
+
+def digits(f: int, bits: int) -> list[int]:
+    """A factor as signed digits of so many bits, the lowest first."""
+    out = []
+    while True:
+        low = (f + (1 << bits >> 1)) % (1 << bits) - (1 << bits >> 1)
+        out.append(low)
+        f = (f - low) >> bits
+        if not f:
+            return out
+
+
+def by_position(p: Pass, mul: np.ndarray, shape, lay: Layout, axis: int):
+    """A pass for each index of an axis that is not innermost, with its multiplier."""
+    outer = [n for k, n in enumerate(shape) if k != lay.inner]
+    k = axis - (axis > lay.inner)
+    before, after = math.prod(outer[:k]), math.prod(outer[k + 1:])
+    if p.counts[5] > 1 or p.counts[4] != lay.positions:
+        raise UserError(f"node {p.node!r}: a multiplier for each index of axis {axis} is not fused with sums along others")
+    for i, factor in enumerate(mul.tolist()):
+        def cut(w: Walk) -> Walk:
+            s = w.strides[4]
+            return Walk(w.start + i * after * s, (*w.strides[:4], s, s * after * len(mul)))
+        yield replace(p, counts=(*p.counts[:4], after, before), x=cut(p.x), y=cut(p.y)), factor
+
+
+def convolution(low: Lowering, node: str, op: Conv, x: str, shape, out) -> Pass:
+    """The sums of a convolution of x, seen as (C, *spatial): rows of a matrix, or lane by lane where each channel has its own kernel."""
+    m = low.machine
+    w = op.weight.reshape(*op.weight.shape[:2], -1, op.weight.shape[-1])
+    blank = Pass(node, Mode.MATRIX, (1,) * 6, outside=op.pad)
+    if op.groups > 1 and w.shape[1] == 1 and len(w) == op.groups:
+        p = window(low, replace(blank, mode=Mode.LANES), x, shape, out, op)
+        words = p.counts[3]
+        full = np.zeros((words * m.lanes, *w.shape[2:]), np.int64)
+        full[:len(w)] = w[:, 0]
+        steps = full.reshape(words, m.lanes, -1).transpose(0, 2, 1).reshape(-1, 1, m.lanes)
+        form, inner = m.form(steps), (1, p.counts[1], p.counts[2])
+        u = m.step_units(1, form)
+    else:
+        p = window(low, blank, x, shape, out, op)
+        words, blocks = -(-shape[0] // m.lanes), -(-len(w) // m.pe)
+        steps = np.zeros((blocks * m.pe, words * m.lanes, *w.shape[2:]), np.int64)
+        per, size = len(w) // op.groups, w.shape[1]
+        for k in range(op.groups):
+            steps[k * per:(k + 1) * per, k * size:(k + 1) * size] = w[k * per:(k + 1) * per]
+        steps = steps.reshape(blocks, m.pe, words, m.lanes, -1).transpose(0, 4, 2, 1, 3).reshape(-1, m.pe, m.lanes)
+        form, inner = m.form(steps), (words, p.counts[1], p.counts[2])
+        u = m.step_units(m.pe, form)
+        p = replace(p, counts=(*inner, blocks, *p.counts[4:]), x=replace(p.x, strides=(m.lanes, *p.x.strides[1:3], 0, *p.x.strides[4:])))
+    strides = (u, u * inner[0], u * inner[0] * inner[1], u * math.prod(inner), 0, 0)
+    return replace(p, format=form, w=Walk(low.images.add_weights(steps, form), strides))
+
+
+def window(low: Lowering, p: Pass, x: str, shape, out, op) -> Pass:
+    """The loops of a window over x (C, *spatial): kernel inside, channels, columns and rows outside."""
+    lay, lanes = low.layout(x), low.machine.lanes
+    kernel = op.weight.shape[2:] if isinstance(op, Conv) else op.kernel
+    dilation = op.dilation if isinstance(op, Conv) else (1,) * len(kernel)
+    lift = (1,) * (2 - len(kernel))   # one axis: an image of one row
+    (kh, kw), (dh, dw), (sh, sw), (h, wd), (oh, ow) = ((*lift, *t) for t in (kernel, dilation, op.stride, shape[1:], out))
+    (top, _), (left, _) = (*(((0, 0),) * len(lift)), *op.padding)
+    line, t = wd * lay.row, lay.type
+    if any(map(any, op.padding)):
+        t = Ints(t.shape, min(t.lo, p.outside), max(t.hi, p.outside))
+    low.widths.append(t.bits)
+    signed = t.signed
+    return replace(
+        p, counts=(1, kw, kh, lay.row // lanes, ow, oh), signed=signed, second_signed=signed,
+        x=Walk(low.at(x) - top * line - left * lay.row, (0, dw * lay.row, dh * line, lanes, sw * lay.row, sh * line)),
+        row=Walk(-top, (0, 0, dh, 0, 0, sh)), col=Walk(-left, (0, dw, 0, 0, sw, 0)), rows=h, cols=wd)
