@@ -11,7 +11,8 @@ from hw.core import model
 from hw.core.compile import compile_graph
 from hw.core.design import core_design
 from hw.core.tensors import Life, allocate
-from ir import Add, Concat, Conv, Dense, Expand, Graph, Input, Ints, Lut, MaxPool, Mul, Pad, Requant, Reshape, Slice, SumPool, Transpose, UserError, run
+from ir import (Add, Concat, Conv, Dense, Expand, Graph, Input, Ints, Lut, MaxPool, Mul, Pad, Requant, Reshape, Slice, SumPool,
+                Transpose, UserError, run)
 from sim import environment, simulate
 
 RNG = np.random.default_rng(7)

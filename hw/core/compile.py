@@ -39,7 +39,8 @@ class Program:
     def memories(self) -> dict[str, str]:
         """Memory file -> text."""
         p = self.params
-        out = {"program.mem": self.lines(), "weights.mem": self.images.weight_lines(), "params.mem": self.images.param_lines(p["BiasWidth"], p["MulWidth"])}
+        out = {"program.mem": self.lines(), "weights.mem": self.images.weight_lines(),
+               "params.mem": self.images.param_lines(p["BiasWidth"], p["MulWidth"])}
         if self.images.tables:
             entries = np.concatenate(self.images.tables).tolist()
             digits = -(-p["ResWidth"] // 4)
@@ -96,7 +97,8 @@ def sizes(low: Lowering, made: Assembled, words: int) -> dict[str, int]:
     made_of = {
         "Lanes": m.lanes, "Pe": m.pe, "Out": m.out, "InLanes": input_lanes(lay.channels, m.lanes), "InWidth": lay.type.bits,
         "InSigned": int(lay.type.signed), "OutWidth": out.bits, "ActWidth": act, "ActWords": words, "WWidth": m.width, "Halvings": m.halvings,
-        "WWords": max(1, low.images.weight_words), "AccWidth": acc, "BiasWidth": min(acc, max(signed_bits(int(v)) for v in (biases.min(), biases.max()))),
+        "WWords": max(1, low.images.weight_words), "AccWidth": acc,
+        "BiasWidth": min(acc, max(signed_bits(int(v)) for v in (biases.min(), biases.max()))),
         "MulWidth": max(signed_bits(int(v)) for v in (muls.min(), muls.max())), "ShiftBits": max(1, max(p.shift for p in low.passes).bit_length()),
         "ResWidth": result, "Params": low.images.param_words, "Entries": max(1, low.images.entries),
         "PosBits": max([*positions, *limits]).bit_length() + 1, "CountBits": max(*limits, *(p.line + p.count for p in low.passes)).bit_length() + 1,

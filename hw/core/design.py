@@ -68,7 +68,8 @@ def top(program: Program, d: Design, pcs: list[int]) -> str:
             for k, at in enumerate(pcs)]
     seen = "".join(f", v{k}_valid, v{k}_ready" for k in range(len(pcs)))
     return "\n".join([*(r.rstrip() for r in rows), f"module {TOP} #(\n  parameter bit CheckLast = 1'b1\n) (", *PORTS[:-1],
-                      f"  input  logic [{source.data_bits - 1}:0] s_axis_tdata,", f"  output logic [{sink.data_bits - 1}:0] m_axis_tdata,", PORTS[-1], ");",
+                      f"  input  logic [{source.data_bits - 1}:0] s_axis_tdata,", f"  output logic [{sink.data_bits - 1}:0] m_axis_tdata,",
+                      PORTS[-1], ");",
                       f"""  logic x_valid, x_ready, y_valid, y_ready;
   logic [{width - 1}:0] x_data;
   logic [{sink.type.bits - 1}:0] y_data;

@@ -99,7 +99,8 @@ def _is_scale(g: Graph, n: Node, users) -> bool:
         return False
     x = g.nodes[n.args[0]].type
     ends = [v * int(n.op.mul[0]) + n.op.zero for v in (x.lo, x.hi)]
-    return isinstance(g.nodes[users[n.name][0]].op, Add) and not isinstance(g.nodes[n.args[0]].op, SUMS) and n.op.lo <= min(ends) and max(ends) <= n.op.hi and x.bits < n.type.bits
+    return isinstance(g.nodes[users[n.name][0]].op, Add) and not isinstance(g.nodes[n.args[0]].op, SUMS) and x.bits < n.type.bits \
+        and n.op.lo <= min(ends) and max(ends) <= n.op.hi
 
 
 def _scaled(g: Graph, name: str, users) -> tuple[str, tuple[np.ndarray, int]]:

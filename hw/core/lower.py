@@ -12,6 +12,7 @@ from .images import Images, Machine
 from .isa import NO_DIGITS, Mode, Pass, Walk
 from .moves import copies
 from .tensors import Layout, Life
+from .windows import convolution, read, window
 
 
 @dataclass
@@ -35,7 +36,8 @@ class Lowering:
         for group in groups(self.g, self.inner):
             self.lower(group)
         if not any(p.to_stream for p in self.passes):
-            self.emit(self.elementwise(self.g.output.name, self.g.output.name), None, self.g.output.name)
+            name = self.g.output.name
+            self.emit(self.elementwise(name, name), Group(name, None, (name,)), name, stream=True)
         return self
 
     # -- tensors
@@ -92,9 +94,9 @@ class Lowering:
         """The input stream into the scratchpad, beat by beat."""
         lay, m = self.layout(group.name), self.machine
         beat = input_lanes(lay.channels, m.lanes)
-        counts = (1, 1, 1, lay.channels // beat, lay.positions, 1)
+        counts, t = (1, 1, 1, lay.channels // beat, lay.positions, 1), lay.type
         self.append(Pass(group.name, Mode.SUM, counts, y=Walk(self.at(group.name), (0, 0, 0, beat, lay.row, 0)), from_stream=True,
-                         signed=lay.type.signed, count=beat, line=beat, keep=beat, lo=lay.type.lo, hi=lay.type.hi), lay.type, np.zeros(m.out), np.ones(m.out))
+                         signed=t.signed, count=beat, line=beat, keep=beat, lo=t.lo, hi=t.hi), t, np.zeros(m.out), np.ones(m.out))
 
     def matrix(self, group: Group) -> None:
         op = group.head.op
@@ -106,14 +108,17 @@ class Lowering:
         else:
             x = self.arranged(group.args[0], 0)
             shape, out = self.layout(x).type.shape, group.head.type.shape[1:]
-        self.emit(convolution(self, group.name, op, x, shape, out), group, x, bias=op.bias)
+        lay = self.layout(x)
+        self.widths.append(read(op, lay.type, op.pad).bits)
+        self.emit(convolution(self.images, group.name, op, lay, self.at(x), shape, out), group, x, bias=op.bias)
 
     def pool(self, group: Group) -> Pass:
         op, x = group.head.op, self.arranged(group.args[0], 0)
         lay = self.layout(x)
         pad = op.pad if isinstance(op, SumPool) else 0
         mode = Mode.SUM if isinstance(op, SumPool) else Mode.MAX
-        return window(self, Pass(group.name, mode, (1,) * 6, outside=pad), x, lay.type.shape, group.head.type.shape[1:], op)
+        self.widths.append(read(op, lay.type, pad).bits)
+        return window(Pass(group.name, mode, (1,) * 6, outside=pad), op, lay, self.at(x), lay.type.shape, group.head.type.shape[1:])
 
     def elementwise(self, node: str, x: str) -> Pass:
         """Every word of x, a position at a time."""
@@ -146,32 +151,25 @@ class Lowering:
                           w=Walk(self.images.add_weights(steps, form), (u, 2 * u, 0, 0, 0, 0)))
         self.emit(one, group, a, bias=sum(z for _, z in group.scales))
 
-    def emit(self, p: Pass, group: Group | None, x: str, bias=0) -> None:
-        """Complete a pass of sums with its requant, table and target, and append it."""
-        m, name = self.machine, group.name if group else x
-        head = group.head if group else None
-        lay = Layout(self.g.nodes[name].type, self.layout(x).inner if head is None or isinstance(head.op, (Add, Mul)) else self.inner[head.name], m.lanes)
-        to_stream = group is None or (name == self.g.output.name and not self.g.users()[name])
-        block = m.pe if p.mode == Mode.MATRIX else m.lanes
-        blocks = p.counts[3]
+    def emit(self, p: Pass, group: Group, x: str, bias=0, stream: bool = False) -> None:
+        """Complete a pass of sums of x with its requant, table and target, and append it."""
+        m, name, head = self.machine, group.name, group.head
+        follows = head is None or isinstance(head.op, (Add, Mul))
+        lay = Layout(self.g.nodes[name].type, self.layout(x).inner if follows else self.inner[head.name], m.lanes)
+        to_stream = stream or (name == self.g.output.name and not self.g.users()[name])
+        sums = head.type if head else self.g.nodes[group.args[0]].type
         if not to_stream:
             self.layouts[name] = lay
-        sums = head.type if head else self.g.nodes[(group.requant or group.lut).name if group else name].type
-        if head is None:
-            sums = self.g.nodes[group.args[0] if group else name].type
         mul, at = np.array([1]), 0
-        if group and group.requant:
-            op = group.requant.op
-            p = replace(p, shift=op.shift, zero=op.zero, lo=group.requant.type.lo, hi=group.requant.type.hi)
-            mul = op.mul
-            at = op.axis % len(sums.shape)
-        else:
-            p = replace(p, lo=sums.lo, hi=sums.hi)
-        if group and group.lut:
+        p = replace(p, lo=sums.lo, hi=sums.hi)
+        if group.requant:
+            op, t = group.requant.op, group.requant.type
+            p = replace(p, shift=op.shift, zero=op.zero, lo=t.lo, hi=t.hi)
+            mul, at = op.mul, op.axis % len(sums.shape)
+        if group.lut:
             p = replace(p, table=self.images.add_table(group.lut.op.table) - group.lut.op.base)
-        y = Walk(0 if to_stream else self.at(name), (0, 0, 0, block, lay.row, 0))
-        if p.counts[5] > 1:
-            y = replace(y, strides=(0, 0, 0, block, lay.row, p.counts[4] * lay.row))
+        block, blocks = m.pe if p.mode == Mode.MATRIX else m.lanes, p.counts[3]
+        y = Walk(0 if to_stream else self.at(name), (0, 0, 0, block, lay.row, p.counts[4] * lay.row))
         p = replace(p, y=y, count=block, line=blocks * block, keep=lay.channels, to_stream=to_stream)
         bias = np.broadcast_to(np.asarray(bias, np.int64), (lay.channels,))
         if len(mul) > 1 and at != lay.inner:
@@ -239,8 +237,9 @@ class Lowering:
     def fill(self, y: str, value: int) -> None:
         """Every word of y holds `value` everywhere."""
         m, t = self.machine, self.layout(y).type
-        self.append(Pass(y, Mode.SUM, (1, 1, 1, self.layout(y).words, 1, 1), rows=0, outside=value, signed=t.signed, second_signed=t.signed,
-                         y=Walk(self.at(y), (0, 0, 0, m.lanes, 0, 0)), count=m.lanes, line=m.lanes, keep=m.lanes, lo=t.lo, hi=t.hi), t, np.zeros(m.out), np.ones(m.out))
+        self.append(Pass(y, Mode.SUM, (1, 1, 1, self.layout(y).words, 1, 1), rows=0, outside=value, signed=t.signed,
+                         second_signed=t.signed, y=Walk(self.at(y), (0, 0, 0, m.lanes, 0, 0)),
+                         count=m.lanes, line=m.lanes, keep=m.lanes, lo=t.lo, hi=t.hi), t, np.zeros(m.out), np.ones(m.out))
 
 
 def input_lanes(channels: int, lanes: int) -> int:
@@ -267,54 +266,5 @@ def by_position(p: Pass, mul: np.ndarray, shape, lay: Layout, axis: int):
     if p.counts[5] > 1 or p.counts[4] != lay.positions:
         raise UserError(f"node {p.node!r}: a multiplier for each index of axis {axis} is not fused with sums along others")
     for i, factor in enumerate(mul.tolist()):
-        def cut(w: Walk) -> Walk:
-            s = w.strides[4]
-            return Walk(w.start + i * after * s, (*w.strides[:4], s, s * after * len(mul)))
-        yield replace(p, counts=(*p.counts[:4], after, before), x=cut(p.x), y=cut(p.y)), factor
-
-
-def convolution(low: Lowering, node: str, op: Conv, x: str, shape, out) -> Pass:
-    """The sums of a convolution of x, seen as (C, *spatial): rows of a matrix, or lane by lane where each channel has its own kernel."""
-    m = low.machine
-    w = op.weight.reshape(*op.weight.shape[:2], -1, op.weight.shape[-1])
-    blank = Pass(node, Mode.MATRIX, (1,) * 6, outside=op.pad)
-    if op.groups > 1 and w.shape[1] == 1 and len(w) == op.groups:
-        p = window(low, replace(blank, mode=Mode.LANES), x, shape, out, op)
-        words = p.counts[3]
-        full = np.zeros((words * m.lanes, *w.shape[2:]), np.int64)
-        full[:len(w)] = w[:, 0]
-        steps = full.reshape(words, m.lanes, -1).transpose(0, 2, 1).reshape(-1, 1, m.lanes)
-        form, inner = m.form(steps), (1, p.counts[1], p.counts[2])
-        u = m.step_units(1, form)
-    else:
-        p = window(low, blank, x, shape, out, op)
-        words, blocks = -(-shape[0] // m.lanes), -(-len(w) // m.pe)
-        steps = np.zeros((blocks * m.pe, words * m.lanes, *w.shape[2:]), np.int64)
-        per, size = len(w) // op.groups, w.shape[1]
-        for k in range(op.groups):
-            steps[k * per:(k + 1) * per, k * size:(k + 1) * size] = w[k * per:(k + 1) * per]
-        steps = steps.reshape(blocks, m.pe, words, m.lanes, -1).transpose(0, 4, 2, 1, 3).reshape(-1, m.pe, m.lanes)
-        form, inner = m.form(steps), (words, p.counts[1], p.counts[2])
-        u = m.step_units(m.pe, form)
-        p = replace(p, counts=(*inner, blocks, *p.counts[4:]), x=replace(p.x, strides=(m.lanes, *p.x.strides[1:3], 0, *p.x.strides[4:])))
-    strides = (u, u * inner[0], u * inner[0] * inner[1], u * math.prod(inner), 0, 0)
-    return replace(p, format=form, w=Walk(low.images.add_weights(steps, form), strides))
-
-
-def window(low: Lowering, p: Pass, x: str, shape, out, op) -> Pass:
-    """The loops of a window over x (C, *spatial): kernel inside, channels, columns and rows outside."""
-    lay, lanes = low.layout(x), low.machine.lanes
-    kernel = op.weight.shape[2:] if isinstance(op, Conv) else op.kernel
-    dilation = op.dilation if isinstance(op, Conv) else (1,) * len(kernel)
-    lift = (1,) * (2 - len(kernel))   # one axis: an image of one row
-    (kh, kw), (dh, dw), (sh, sw), (h, wd), (oh, ow) = ((*lift, *t) for t in (kernel, dilation, op.stride, shape[1:], out))
-    (top, _), (left, _) = (*(((0, 0),) * len(lift)), *op.padding)
-    line, t = wd * lay.row, lay.type
-    if any(map(any, op.padding)):
-        t = Ints(t.shape, min(t.lo, p.outside), max(t.hi, p.outside))
-    low.widths.append(t.bits)
-    signed = t.signed
-    return replace(
-        p, counts=(1, kw, kh, lay.row // lanes, ow, oh), signed=signed, second_signed=signed,
-        x=Walk(low.at(x) - top * line - left * lay.row, (0, dw * lay.row, dh * line, lanes, sw * lay.row, sh * line)),
-        row=Walk(-top, (0, 0, dh, 0, 0, sh)), col=Walk(-left, (0, dw, 0, 0, sw, 0)), rows=h, cols=wd)
+        x, y = (Walk(w.start + i * after * w.strides[4], (*w.strides[:5], w.strides[4] * after * len(mul))) for w in (p.x, p.y))
+        yield replace(p, counts=(*p.counts[:4], after, before), x=x, y=y), factor
