@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ir import Add, Conv, Dense, Graph, Input, Ints, MaxPool, Mul, SumPool, UserError
+from ir.ops import half
 from ir.opset import Concat, Expand, Pad, Reshape, Slice, Transpose
 
 from .fuse import Group, groups, inner_axes
@@ -251,7 +252,7 @@ def digits(f: int, bits: int) -> list[int]:
     """A factor as signed digits of so many bits, the lowest first."""
     out = []
     while True:
-        low = (f + (1 << bits >> 1)) % (1 << bits) - (1 << bits >> 1)
+        low = (f + half(bits)) % (1 << bits) - half(bits)
         out.append(low)
         f = (f - low) >> bits
         if not f:
