@@ -1,11 +1,14 @@
 """The exact choice among foldings: each node picks one of a few, the whole runs at the pace of its slowest.
 
-A cycle goal therefore splits into one small choice a node, unlike FINN's greedy SetFolding (Umuroglu et al., FINN,
-FPGA 2017; we differ: budgets are kept, and what cannot be met is explained).
+Which choices are worth a pace is known node by node; that all of them share LUTs, multipliers and memories makes it an integer
+program, a multiple-choice knapsack, which HiGHS solves to its end.  FINN's SetFolding is greedy (Umuroglu et al., FINN,
+FPGA 2017); we differ: budgets are kept, and what cannot be met is explained.
 """
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from ir import UserError
 
@@ -52,25 +55,40 @@ def total(chosen: Mapping[str, Choice]) -> dict[str, float]:
 
 
 def _cheapest(choices, goal: float, limits) -> dict[str, Choice] | None:
-    """Fewest LUTs with every node within `goal` and every limit kept, by dynamic programming over Pareto sets of costs."""
-    keys = ["lut", *(r for r in limits if r != "lut")]
-    front: list[tuple[tuple[float, ...], tuple[Choice, ...]]] = [((0.0,) * len(keys), ())]
+    """Fewest LUTs with every node within `goal` and every limit kept; None: there is no such choice."""
+    bounds = np.array(list(limits.values()), float)
+    keys = ["lut", *limits]  # the LUTs first: they are what is made small, and may be limited too
+    menus, costs = [], []
     for options in choices.values():
-        own = _pareto([(tuple(c.cost.get(k, 0) for k in keys), (c,)) for c in options if c.cycles <= goal])
-        sums = [(tuple(a + b for a, b in zip(u, v)), s + t) for u, s in front for v, t in own]
-        front = _pareto([(u, s) for u, s in sums if all(u[keys.index(r)] <= bound for r, bound in limits.items())])
-        if not front:
-            return None
-    return dict(zip(choices, min(front, key=lambda e: e[0])[1]))
+        menu, cost = _pareto([c for c in options if c.cycles <= goal], keys)
+        menus.append(menu)
+        costs.append(cost)
+    if (sum(c[:, 1:].min(0) for c in costs) > bounds).any():
+        return None
+    picked = [int(c[:, 0].argmin()) for c in costs]
+    if (sum(c[k, 1:] for c, k in zip(costs, picked)) > bounds).any():
+        picked = _program(costs, bounds)
+    return None if picked is None else {n: menu[k] for n, menu, k in zip(choices, menus, picked)}
 
 
-def _pareto(entries):
-    """The entries whose vector no other entry matches or beats in every component."""
-    kept = []
-    for u, s in sorted(entries, key=lambda e: e[0]):
-        if not any(all(a <= b for a, b in zip(v, u)) for v, _ in kept):
-            kept.append((u, s))
-    return kept
+def _program(costs: list[np.ndarray], bounds: np.ndarray) -> list[int] | None:
+    """One row of each (choices, 1 + limits) array: the least sum of column 0 within `bounds` of the others."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    sizes = [len(c) for c in costs]
+    every, owner = np.concatenate(costs), np.repeat(np.arange(len(costs)), sizes)
+    one = (owner == np.arange(len(costs))[:, None]).astype(float)
+    found = milp(every[:, 0], integrality=np.ones(len(every)), bounds=Bounds(0, 1), options={"mip_rel_gap": 0},
+                 constraints=[LinearConstraint(one, 1, 1), LinearConstraint(every[:, 1:].T, -np.inf, bounds)])
+    return None if found.x is None else [int(part.argmax()) for part in np.split(found.x, np.cumsum(sizes)[:-1])]
+
+
+def _pareto(options: Sequence[Choice], keys: list[str]) -> tuple[list[Choice], np.ndarray]:
+    """The options that no other matches or beats in every resource, and what they take: (options, keys)."""
+    kept, costs = [], np.empty((0, len(keys)))
+    for cost, c in sorted((([c.cost.get(k, 0) for k in keys], c) for c in options), key=lambda e: e[0]):
+        if not (costs <= cost).all(1).any():
+            kept, costs = [*kept, c], np.vstack([costs, cost])
+    return kept, costs
 
 
 def _why_not(choices, max_cycles, limits) -> str:
