@@ -10,3 +10,4 @@ from .cost.tables import layer_costs
 from .targets import TARGETS
 from .design import Design, Port, Value, load
 from .dataflow.verilog import generate
+from .unroll.design import Unrolled, unroll, unroll_design

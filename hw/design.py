@@ -96,7 +96,8 @@ class Design:
 def place(d: Design, g: Graph, text: str, mems: dict[str, str], extra: Callable[[Path, Design], None] | None = None) -> Design:
     """Put the design into its folder, whole or not at all; a design that is there already is replaced.
 
-    text: of qs_top; the library modules that it names are copied along.  mems: file -> text.  extra(folder, design) may add files.
+    text: of qs_top; the library modules that it names are copied along.  mems: file -> text: what modules read, and modules of this
+    design alone (rtl/*.sv).  extra(folder, design) may add files.
     UserError: the folder exists and is no design, or cannot be written.
     """
     out = d.folder
@@ -146,7 +147,7 @@ def library(text: str) -> list[Path]:
 def _write(d: Design, g: Graph, text: str, mems: dict[str, str], part: Path) -> None:
     (part / "rtl").mkdir(parents=True)
     (part / f"{TOP}.sv").write_text(text)
-    for path in library(text):
+    for path in library("\n".join([text, *(t for name, t in mems.items() if name.endswith(".sv"))])):
         shutil.copyfile(path, part / "rtl" / path.name)
     for name, words in mems.items():
         (part / name).write_text(words)
