@@ -25,7 +25,8 @@ from hw.cost.graph import constants, graph_costs, total  # noqa: E402
 from hw.cost.memory import BLOCKS  # noqa: E402
 from hw.cost.models import KNOWN, parts  # noqa: E402
 from hw.cost.runs import measure, rtl_hash  # noqa: E402
-from hw.synth.yosys import synth_design, version  # noqa: E402
+from hw.synth.design import synth_design  # noqa: E402
+from hw.synth.yosys import version  # noqa: E402
 from hw.targets import TARGETS  # noqa: E402
 from hw.dataflow.verilog import generate  # noqa: E402
 from ir import Add, Conv, Dense, Graph, Input, Ints, MaxPool, Requant, Reshape, store  # noqa: E402

@@ -11,7 +11,7 @@ import typer
 
 from ir import UserError
 
-from . import cli_quantize, cli_search
+from . import cli_hw, cli_quantize, cli_search
 from .cli_args import (ActRange, Apart, Augment, Budgets, DataOption, Distill, Engine, Evaluations, Fix, Floor, Forbid, Gap, Group, LearningRate,
                        Measured, Metrics, Model, Observer, Options, Order, Out, PairsOf, Prepare, Prune, Ratio, Reference, Rounding, Samples,
                        Searcher, Seed, Solver, Targets, Tie, TimeLimit, Tolerance, Train, Tune, Workers, ties)
@@ -88,14 +88,7 @@ def simulate(build: Annotated[Path, typer.Argument(help="what `qsearch compile` 
         raise UserError(f"{build}: {r['mismatches']} values differ from the reference; this is a defect, please report it with the folder")
 
 
-@app.command()
-def synth(build: Annotated[Path, typer.Argument(help="folder of a SystemVerilog design")],
-          device: Annotated[str, typer.Option(help="an FPGA of `qsearch list targets`")] = "ecp5-85k") -> None:
-    """LUT, FF, DSP and BRAM of a design after Yosys."""
-    import hw
-    with screen.step("synthesize"):
-        r = hw.synth_design(build, device)
-    screen.table("", [r])
+app.command()(cli_hw.synth)
 
 
 @app.command()

