@@ -21,7 +21,7 @@ def synth(build: Build,
           limit: Annotated[float, typer.Option(help="seconds for everything")] = 3600.0) -> None:
     """LUT, FF, carry, DSP, BRAM and the clock frequency of a design, layer by layer."""
     import hw
-    r = hw.synth_design(build, device, timeout_s=limit, route=route, pack=pack, seed=seed, clock_mhz=clock or None, write=True, step=screen.step)
+    r = hw.synth_design(build, device, limit_s=limit, route=route, pack=pack, seed=seed, clock_mhz=clock or None, write=True, step=screen.step)
     row = {k: r[k] for k in SHOWN} | {"fullest": f"{r['fullest']:.1%}", "fits": "yes" if r["fits"] else "no"}
     screen.table("", [row | ({"fmax_mhz": r["fmax_mhz"]} if r.get("fmax_mhz") else {})])
     screen.table("", r["layers"])

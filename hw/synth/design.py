@@ -25,7 +25,7 @@ Step = Callable[[str], contextlib.AbstractContextManager]
 KEPT_ATTRIBUTES = ("hdlname", "src")
 
 
-def synth_design(folder: Path | str, device: str | Target | None = None, timeout_s: float = 3600, route: bool = False, pack: bool = False,
+def synth_design(folder: Path | str, device: str | Target | None = None, limit_s: float = 3600, route: bool = False, pack: bool = False,
                  seed: int = 1, clock_mhz: float | None = None, cache: Path | str | None = None, write: bool = False,
                  step: Step | None = None) -> dict:
     """What the generated design in `folder` occupies on a device, and with `route` how fast it runs there.
@@ -39,20 +39,20 @@ def synth_design(folder: Path | str, device: str | Target | None = None, timeout
     Results are kept in the folder `cache` (None: the user's) by sources, scripts, versions and device: what is known costs nothing, and
     a netlist is used again for another seed or clock.  write: also DIR/synth/<device>.json and the folder beside it with the
     netlist, the log and the configuration.  step(title) is a context that tells of progress; it yields progress(done, total, text).
-    UserError: no design there, unknown device, a tool missing or failed, or more than `timeout_s` seconds in all.
+    UserError: no design there, unknown device, a tool missing or failed, or more than `limit_s` seconds in all.
     """
     design, target, start, step = load(folder), fpga(device), time.monotonic(), step or quiet
     part, nodes = PARTS.get(target.name) if route or pack else None, list(load_graph(design.folder).nodes)
     tools = {"yosys": version("yosys")}
     with step("synthesis with Yosys"):
-        module = mapped(design, target, tools["yosys"], timeout_s, cache)
+        module = mapped(design, target, tools["yosys"], limit_s, cache)
     report = counts(target, used(module, FAMILIES[target.family]), nodes)
     report |= {"tools": tools, "seconds": {"yosys": round(time.monotonic() - start, 1)}}
     made = None
     if part and report["fits"]:
         tools["nextpnr"] = version(part.tool)
         with step(f"{'packing' if pack else 'place and route'} with {part.tool}") as progress:
-            made = routed(module, target, tools, (clock_mhz or target.clock_mhz, seed, pack), timeout_s - (time.monotonic() - start), cache, progress)
+            made = routed(module, target, tools, (clock_mhz or target.clock_mhz, seed, pack), limit_s - (time.monotonic() - start), cache, progress)
         report |= found(made, module, nodes) | {"seed": seed, "clock_mhz": clock_mhz or target.clock_mhz}
         layers(report, nodes)
         report["seconds"]["nextpnr"] = round(time.monotonic() - start - report["seconds"]["yosys"], 1)
