@@ -69,8 +69,9 @@ def test_wrong_folding(tmp_path):
     choices = r"the nearest first: \(2, 4\), \(5, 4\), .*\(24\)"
     with pytest.raises(UserError, match=r"^folding \(3, 4\) of node 'd1' does not divide it; legal \(pe, simd\), " + choices + "$"):
         generate(g, tmp_path / "d", {"d1": (3, 4)})
-    for fold, text in [((3,), r"folding \(3,\) of node 'd1': give pe, simd, weights, products, the last two if need be"),
+    for fold, text in [((3,), r"folding \(3,\) of node 'd1': give pe, simd, weights, products, requant, all but the first two if need be"),
                        ((2, 3, "uram"), "folding of node 'd1': weights 'uram' is unknown; choose one of auto, lut, distributed, block"),
+                       (Fold(2, 3, requant="threshold"), "folding of node 'd1': requant 'threshold' is for Requant, this is a Dense; leave it 'auto'"),
                        (Fold(2, 3, products="pack"), "folding of node 'd1': products 'pack' is unknown; choose one of auto, lut, dsp, packed")]:
         with pytest.raises(UserError, match=f"^{text}$"):
             generate(g, tmp_path / "d", {"d1": fold})

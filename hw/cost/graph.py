@@ -116,7 +116,7 @@ def _followers(g: Graph, n: Node, plan: dict[str, Flow], lanes: int) -> Iterator
     for f in followers(g, n):
         net, t = _Sketch(), g.nodes[f.args[0]].type
         s = net.stream("arg", lanes, t.bits, t.signed, t.size)
-        lower(Rule(net, f, [t], [plan[f.args[0]]], Flow(plan[f.name].order, lanes, (Take(lanes),)), [s]))
+        lower(Rule(net, f, [t], [plan[f.args[0]]], Flow(plan[f.name].order, lanes, (Take(lanes),), fold=plan[f.name].fold), [s]))
         yield from net.instances
 
 

@@ -2,20 +2,25 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ir import Conv, Dense, Div, Gather, Graph, MatMul, MaxPool, Node, Sqrt, SumPool, UserError
+from ir import Conv, Dense, Div, Gather, Graph, MatMul, MaxPool, Node, Requant, Sqrt, SumPool, UserError
 
 from .orders import divisors, usual_axis
 
 WEIGHTS = ("auto", "lut", "distributed", "block")  # where weights are kept: left to the tool, logic, LUT RAM, block RAM
 PRODUCTS = ("auto", "lut", "dsp", "packed")        # what multiplies: by width, LUTs, a multiplier each, two products in each
+REQUANTS = ("auto", "multiply", "threshold")       # how a requant is done: whichever is cheaper, by its multipliers, by thresholds
 
 
 class Fold(NamedTuple):
-    """Outputs (pe) and inputs (simd) that a node handles in one cycle; of Dense and Conv also the kinds in WEIGHTS and PRODUCTS."""
+    """Outputs (pe) and inputs (simd) that a node handles in one cycle; of Dense and Conv also the kinds in WEIGHTS and PRODUCTS.
+
+    Of a Requant, which goes at its input's pace, (1, 1) and the kind in REQUANTS.
+    """
     pe: int = 1
     simd: int = 1
     weights: str = "auto"
     products: str = "auto"
+    requant: str = "auto"
 
 
 Folding = Mapping[str, Fold | tuple]  # node -> Fold, or the first fields of one; a missing node gets Fold()
@@ -35,19 +40,21 @@ def checked(g: Graph, folding: Folding | None) -> dict[str, Fold]:
     """The folding, each as a Fold.  UserError: a node that is not there, numbers that do not divide, a kind that is none."""
     folding = folding or {}
     if long := [n for n, f in folding.items() if not 2 <= len(f) <= len(Fold._fields)]:
-        raise UserError(f"folding {tuple(folding[long[0]])} of node {long[0]!r}: give {', '.join(Fold._fields)}, the last two if need be")
+        raise UserError(f"folding {tuple(folding[long[0]])} of node {long[0]!r}: give {', '.join(Fold._fields)}, all but the first two if need be")
     folding = {n: Fold(*f) for n, f in folding.items()}
     if unknown := folding.keys() - g.nodes.keys():
         raise UserError(f"the folding names {', '.join(sorted(unknown))}, not in the graph (it has {', '.join(g.nodes)})")
     for name, f in folding.items():
-        if f[:2] not in (choices := legal(g, name)):
+        op = g.nodes[name].op
+        if f[:2] not in (choices := legal(g, name)) and not (f[:2] == (1, 1) and isinstance(op, Requant)):
             raise UserError(f"folding {f[:2]} of node {name!r} does not divide it; legal (pe, simd), the nearest first: {_few(choices, f)}")
-        for what, kind, kinds in (("weights", f.weights, WEIGHTS), ("products", f.products, PRODUCTS)):
+        for what, kinds, ops in (("weights", WEIGHTS, (Dense, Conv)), ("products", PRODUCTS, (Dense, Conv)), ("requant", REQUANTS, (Requant,))):
+            kind = getattr(f, what)
             if kind not in kinds:
                 raise UserError(f"folding of node {name!r}: {what} {kind!r} is unknown; choose one of {', '.join(kinds)}")
-            if kind != "auto" and not isinstance(g.nodes[name].op, (Dense, Conv)):
-                raise UserError(f"folding of node {name!r}: {what} {kind!r} is for Dense and Conv, this is a {type(g.nodes[name].op).__name__}; "
-                                "leave it 'auto'")
+            if kind != "auto" and not isinstance(op, ops):
+                raise UserError(f"folding of node {name!r}: {what} {kind!r} is for {' and '.join(o.__name__ for o in ops)}, "
+                                f"this is a {type(op).__name__}; leave it 'auto'")
     return folding
 
 

@@ -10,7 +10,8 @@ from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Input, 
 from .flow import by_rows, concat_chunk, inner_of
 from .fold import depthwise
 from .netlist import Bits, Stream, signed_width
-from .orders import flow_shape, inner_axis, periodic
+from .orders import flow_shape, inner_axis
+from .requants import requant
 from .rule import Rule, vector
 from .rules_arith import div, expand, recur, sqrt
 
@@ -27,7 +28,7 @@ def lower(r: Rule) -> Stream:
         case MaxPool() | SumPool():
             return _pool(r)
         case Requant():
-            return _requant(r)
+            return requant(r)
         case Add():
             return r.add("qs_add", _two(r), *r.args)
         case Mul():
@@ -127,19 +128,6 @@ def ring_pixels(space: tuple[int, int], tall: int, wide: int, stride: tuple[int,
     if space[0] == 1:
         return min(space[1], wide + stride[1])
     return min(space[0], tall + stride[0]) * space[1]
-
-
-def _requant(r: Rule) -> Stream:
-    op, x, s = r.node.op, r.types[0], r.args[0]
-    rank = len(x.shape)
-    along = np.broadcast_to(op.mul.reshape([-1 if a == op.axis % rank else 1 for a in range(rank)]), x.shape)
-    table, repeat = periodic(along.ravel()[r.sources[0].order].reshape(-1, s.lanes))
-    signed = bool(op.mul.min() < 0)
-    width = signed_width(op.mul) if signed else max(1, int(op.mul.max()).bit_length())
-    return r.add("qs_requant", {
-        "Lanes": s.lanes, "Rows": len(table), "Repeat": repeat if len(table) > 1 else 1, "InWidth": s.width, "InSigned": int(s.signed),
-        "OutWidth": r.node.type.bits, "MulWidth": width, "MulSigned": int(signed), "Shift": op.shift, "Zero": Bits(64, op.zero, True),
-        "Lo": Bits(64, op.lo, True), "Hi": Bits(64, op.hi, True), "MulFile": r.net.mem(f"{r.name}_mul", table, width)}, s)
 
 
 def _two(r: Rule) -> dict:
