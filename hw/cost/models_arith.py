@@ -1,5 +1,5 @@
 """What constants, expansions, divisions, roots and recurrences cost; see hw/cost/models.py."""
-from .parts import Params, Parts, counter, log2, memory, model, pairs, product
+from .parts import Params, Parts, counter, distinct, log2, memory, model, pairs, product
 
 
 @model("qs_constant")
@@ -15,6 +15,27 @@ def _expand(out: Parts, p: Params) -> None:
     else:
         out.add("ff", width=p.Width)
     counter(out, p.Repeat, *[p.Block] * 2)
+
+
+@model("qs_threshold")
+def _threshold(out: Parts, p: Params) -> None:
+    """Tables in logic for each step and lane, a comparator, and what waits for it."""
+    x, bits = p.Lanes * p.InWidth, p.Lanes * p.ThresholdWidth
+    for k in range(p.Steps):
+        words = p.Rows << k
+        out.roms[f"File{k}"] = (words, bits)
+        if words > 16:
+            out.add("lut", table=p.Lanes * distinct(p.ThresholdWidth, words) * words / 16)
+        elif words > 1:
+            out.add("lut", small_table=p.Lanes * distinct(p.ThresholdWidth, words))
+        out.add("ff", thresholds=p.Lanes * distinct(p.ThresholdWidth, words) if words > 1 else 0)
+    if p.Falls:
+        out.roms["FallsFile"] = (p.Rows, p.Lanes)
+    later = p.Steps if p.Falls else p.Steps - 1
+    out.add("lut", compare=p.Lanes * p.Steps * pairs(max(p.InWidth, p.ThresholdWidth)), result=p.Lanes * p.OutWidth * (p.Falls + (p.Lo != 0)))
+    out.add("ff", x=x * p.Steps, rows=log2(p.Rows) * later if p.Rows > 1 else 0, found=p.Lanes * p.Steps * (p.Steps - 1) // 2,
+            result=p.Lanes * p.Steps, valid=p.Steps)
+    counter(out, p.Rows, p.Repeat)
 
 
 @model("qs_div")

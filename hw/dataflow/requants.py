@@ -16,7 +16,6 @@ from .rule import Rule
 
 STEPS = 8         # bits of a result that thresholds may find
 DSP_LUTS = 250    # what a multiplier block is worth: LUTs of a device for each of its blocks (ECP5 430 to 870, Artix-7 230)
-BRAM_LUTS = 400   # and a block RAM (ECP5 400 to 430)
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ def number_bits(y: Ints) -> int:
 def threshold_luts(x: Ints, y: Ints, table: np.ndarray) -> float:
     """About what qs_threshold costs, in LUTs: a comparator and a memory for each bit and lane."""
     rows, lanes = table.shape
-    bits, words = number_bits(y), [len(table) << k for k in range(number_bits(y))]
-    memory = sum(min(n * (x.bits / 16), BRAM_LUTS * math.ceil(x.bits / 18 * max(1, n / 1024))) for n in words if n > 1)
+    bits = number_bits(y)
+    memory = sum(rows << k for k in range(bits) if rows << k > 1) * x.bits / 16
     return lanes * (bits * x.bits + memory) + 10
 
 

@@ -4,7 +4,7 @@
 // thresholds ascend in all.  File<k> has Rows * 2**k lines, row by row, in a row by the bits found so far; a line holds the
 // thresholds of the Lanes of one beat (two's complement if Signed), lane 0 in the lowest bits.  Where a lane of a row falls,
 // all bits of the number are turned over, so that y falls as x grows; FallsFile: a line a row, a bit a lane.
-// The row advances every Repeat beats and wraps, as in qs_requant.  Latency Steps + 1; each memory has an output register.
+// The row advances every Repeat beats and wraps, as in qs_requant.  Latency Steps + 1.
 module qs_threshold #(
   parameter int unsigned        Lanes          = 1,
   parameter int unsigned        Steps          = 4,   // 1 to 8
@@ -95,7 +95,7 @@ module qs_threshold #(
     end
 
     for (genvar l = 0; l < Lanes; l++) begin : gen_lane
-      logic [Lanes*ThresholdWidth-1:0] words [Words];
+      (* rom_style = "logic" *) logic [Lanes*ThresholdWidth-1:0] words [Words];  // each lane has its own, of its bits
       logic [Addr-1:0]                 at;
       logic [InWidth-1:0]              x;
       logic [ThresholdWidth-1:0]       t;
