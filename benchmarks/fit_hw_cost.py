@@ -76,6 +76,10 @@ SWEEPS = {  # module -> usual point, changes to it, what mixtures draw from
         + [dict(OutWidth=4, Lo=-8, Hi=7, Rows=64), dict(Lo=-128, Hi=127, Zero=-20, InWidth=28), dict(OutWidth=2, Lo=0, Hi=3, MulWidth=17),
            dict(MulSigned=1, MulWidth=16)],
         dict(Lanes=(1, 2, 4, 8), Rows=(1, 4, 16), InWidth=(12, 16, 19, 22), MulWidth=(8, 12, 15, 17), Shift=(12, 16, 18, 22))),
+    "qs_threshold": (
+        dict(Lanes=4, Steps=4, Rows=4, Repeat=1, InWidth=16, InSigned=1, ThresholdWidth=16, Signed=1, OutWidth=4, Lo=0, Falls=0),
+        each(Lanes=(1, 8), Steps=(1, 2, 3, 6), Rows=(1, 2, 8, 32), InWidth=(20,)) + [dict(Falls=1), dict(Lo=-8), dict(Rows=1, Steps=8, Lanes=1)],
+        dict(Lanes=(1, 2, 4), Steps=(1, 2, 3, 4), Rows=(1, 4, 16), InWidth=(10, 13, 18, 22), Repeat=(1, 3))),
     "qs_window": (
         dict(Lanes=4, Blocks=4, Groups=1, Width=8, PadValue=0, InRows=16, InCols=16, OutRows=16, OutCols=16, KernelRows=3, KernelCols=3,
              StrideRows=1, StrideCols=1, DilateRows=1, DilateCols=1, PadTop=1, PadLeft=1),
@@ -127,8 +131,9 @@ SWEEPS = {  # module -> usual point, changes to it, what mixtures draw from
     "qs_matmul": (dict(M=8, K=16, N=8, KLanes=2, Lanes=2, AWidth=8, ASigned=1, BWidth=8, BSigned=1, OutWidth=20),
                   each(KLanes=(1, 4), BWidth=(4,)) + [dict(K=64, N=32)], {}),
 }
-MIXTURES = {"qs_mvu": 9, "qs_vvu": 3, "qs_requant": 4, "qs_window": 3}
+MIXTURES = {"qs_mvu": 9, "qs_vvu": 3, "qs_requant": 4, "qs_threshold": 5, "qs_window": 3}
 SETTLE = {
+    "qs_threshold": lambda p: p | {"ThresholdWidth": p["InWidth"], "OutWidth": p["Steps"]},
     "qs_window": lambda p: p | {"OutCols": (p["InCols"] + 2 * p["PadLeft"] - p["KernelCols"]) // p["StrideCols"] + 1,
                                 "Depth": min(p["InRows"], p["KernelRows"] + p["StrideRows"]) * p["InCols"] if p["InRows"] > 1
                                 else min(p["InCols"], p["KernelCols"] + p["StrideCols"])},
