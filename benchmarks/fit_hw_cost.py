@@ -29,6 +29,7 @@ from hw.synth.design import synth_design  # noqa: E402
 from hw.synth.yosys import version  # noqa: E402
 from hw.targets import TARGETS  # noqa: E402
 from hw.dataflow.verilog import generate  # noqa: E402
+from hw.dataflow.windows import ring_rows  # noqa: E402
 from ir import Add, Conv, Dense, Graph, Input, Ints, MaxPool, Requant, Reshape, store  # noqa: E402
 
 DATA = ROOT / "hw" / "data"
@@ -84,10 +85,16 @@ SWEEPS = {  # module -> usual point, changes to it, what mixtures draw from
         dict(Lanes=4, Blocks=4, Groups=1, Width=8, PadValue=0, InRows=16, InCols=16, OutRows=16, OutCols=16, KernelRows=3, KernelCols=3,
              StrideRows=1, StrideCols=1, DilateRows=1, DilateCols=1, PadTop=1, PadLeft=1),
         each(Lanes=(1, 16), Blocks=(1, 32))
-        + [dict(InRows=64, InCols=64, OutRows=64, Blocks=8), dict(InRows=1, OutRows=1, KernelRows=1, PadTop=0, InCols=64),
+        + [dict(InRows=64, InCols=64, OutRows=64, Blocks=8), dict(InCols=1, KernelCols=1, PadLeft=0, InRows=64, OutRows=64),
            dict(KernelRows=5, KernelCols=5, PadTop=2, PadLeft=2), dict(StrideRows=2, StrideCols=2, OutRows=8),
            dict(KernelRows=2, KernelCols=2, StrideRows=2, StrideCols=2, PadTop=0, PadLeft=0, OutRows=8, Groups=4)],
         dict(Lanes=(1, 2, 4, 8), Blocks=(2, 4, 8, 32), Width=(2, 4, 8), InCols=(10, 16, 32))),
+    "qs_taps": (
+        dict(Lanes=4, Blocks=1, Taps=9, Width=8, PadValue=0, InRows=16, InCols=16, OutRows=16, OutCols=16, KernelRows=3, KernelCols=3,
+             StrideRows=1, StrideCols=1, DilateRows=1, DilateCols=1, PadTop=1, PadLeft=1),
+        each(Lanes=(1,), Blocks=(4, 16), Taps=(3,)) + [dict(StrideRows=2, StrideCols=2, OutRows=8, OutCols=8), dict(InRows=32, InCols=32, OutRows=32, OutCols=32),
+                                                       dict(KernelRows=5, KernelCols=5, Taps=5, PadTop=2, PadLeft=2, Lanes=1),
+                                                       dict(InRows=64, OutRows=64, InCols=1, OutCols=1, KernelCols=1, PadLeft=0, Taps=3, Lanes=8)], {}),
     "qs_fifo": (dict(DataWidth=16, Depth=64), grid(DataWidth=(4, 48), Depth=(2, 32, 600)), {}),
     "qs_skid": (dict(DataWidth=16), each(DataWidth=(4, 64)), {}),
     "qs_dwc": (dict(Width=8, InLanes=1, OutLanes=4),
@@ -135,8 +142,7 @@ MIXTURES = {"qs_mvu": 9, "qs_vvu": 3, "qs_requant": 4, "qs_threshold": 5, "qs_wi
 SETTLE = {
     "qs_threshold": lambda p: p | {"ThresholdWidth": p["InWidth"], "OutWidth": p["Steps"]},
     "qs_window": lambda p: p | {"OutCols": (p["InCols"] + 2 * p["PadLeft"] - p["KernelCols"]) // p["StrideCols"] + 1,
-                                "Depth": min(p["InRows"], p["KernelRows"] + p["StrideRows"]) * p["InCols"] if p["InRows"] > 1
-                                else min(p["InCols"], p["KernelCols"] + p["StrideCols"])},
+                                "RingRows": ring_rows(p["InRows"], p["OutRows"], p["KernelRows"], p["StrideRows"], p["DilateRows"])},
 }
 
 

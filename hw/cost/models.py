@@ -76,14 +76,29 @@ def _requant(out: Parts, p: Params) -> None:
 
 @model("qs_window")
 def _window(out: Parts, p: Params) -> None:
-    ring, frame = p.Depth * p.Blocks, p.InRows * p.InCols * p.Blocks
+    line, ring = p.InCols * p.Blocks, p.RingRows * p.InCols * p.Blocks
     memory(out, p, ring, p.Lanes * p.Width, True)
-    padded = p.PadTop + p.PadLeft > 0 or (p.OutRows - 1) * p.StrideRows + (p.KernelRows - 1) * p.DilateRows >= p.InRows
-    place, axes = log2(2 * frame + ring), log2(p.InRows) + log2(p.InCols)
-    strided = p.StrideRows * p.StrideCols > 1
-    out.add("lut", places=place, strided=place * strided, ring=log2(ring), axes=axes, pad=p.Lanes * p.Width * padded)
-    out.add("ff", places=place, ring=log2(ring), axes=axes)
-    counter(out, p.Blocks // p.Groups, p.Groups, p.KernelRows, p.KernelCols, p.OutRows, p.OutCols)
+    terms = {"rows": log2(p.InRows), "line": log2(line), "slots": log2(p.RingRows), "ring": log2(ring)}
+    out.add("lut", **terms)
+    out.add("ff", **terms)
+    counter(out, p.Blocks // p.Groups, p.Groups, p.KernelRows, p.KernelCols)
+
+
+@model("qs_taps")
+def _taps(out: Parts, p: Params) -> None:
+    """Two delays, a column and the beat that leaves; padding is the reset of its flip-flops."""
+    beat, kernel, line = p.Lanes * p.Width, p.KernelRows * p.KernelCols, p.InCols * p.Blocks
+    for taps, wide, depth in ((p.KernelRows, 1, p.DilateRows * line), (p.KernelCols, p.KernelRows, p.DilateCols * p.Blocks)):
+        bits = (taps - 1) * wide * beat
+        if depth == 1:
+            out.add("ff", delayed=bits)
+        elif bits:
+            memory(out, p, depth - 1, bits, True)
+            counter(out, depth - 1)
+    parts = kernel // p.Taps
+    out.add("lut", choice=p.Taps * beat * (parts - 1), outside=kernel, places=log2(p.InRows * p.InCols), rows=log2(p.OutRows * p.OutCols))
+    out.add("ff", column=p.KernelRows * beat, beat=p.Taps * beat, places=log2(p.InRows * p.InCols) + log2(p.OutRows) + log2(p.OutCols))
+    counter(out, p.Blocks, p.Blocks, parts, p.StrideRows * p.InCols)
 
 
 @model("qs_fifo")

@@ -4,7 +4,7 @@ from typing import assert_never
 
 import numpy as np
 
-from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Recur, Requant,
+from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Input, Lut, MatMul, MaxPool, Mul, Pad, Recur, Requant,
                 Reshape, Slice, Sqrt, SumPool, Transpose)
 
 from .flow import by_rows, concat_chunk, inner_of
@@ -14,6 +14,7 @@ from .orders import flow_shape, inner_axis
 from .requants import requant
 from .rule import Rule, vector
 from .rules_arith import div, expand, recur, sqrt
+from .windows import window
 
 
 def lower(r: Rule) -> Stream:
@@ -77,7 +78,7 @@ def _mvu(r: Rule, s: Stream, w: np.ndarray, b: np.ndarray) -> Stream:
 def _conv(r: Rule) -> Stream:
     op, x, s = r.node.op, r.types[0], r.args[0]
     w, groups, kernel = op.weight, op.groups, op.weight.shape[2:]
-    s = _window(r, s, kernel, op.stride, op.padding, op.dilation, op.pad, 0 if depthwise(op) else groups)
+    s = window(r, s, kernel, op.stride, op.padding, op.dilation, op.pad, 0 if depthwise(op) else groups)
     if not depthwise(op):  # (group, row, tap, channel)
         cols = np.moveaxis(w.reshape(groups, len(w) // groups, w.shape[1], -1), 2, 3)
         return _mvu(r, s, cols.reshape(groups, len(w) // groups, -1), op.bias.reshape(groups, -1))
@@ -97,37 +98,10 @@ def _pool(r: Rule) -> Stream:
     rows = by_rows(op, x.shape, r.sources[0].order, s.lanes)
     if not whole:
         pad = x.lo if isinstance(op, MaxPool) else op.pad
-        s = _window(r, s, op.kernel, op.stride, op.padding, (1,) * len(op.kernel), pad, 0)
+        s = window(r, s, op.kernel, op.stride, op.padding, (1,) * len(op.kernel), pad, 0)
     return r.add("qs_pool", {
         "Lanes": s.lanes, "Blocks": x.shape[0] // s.lanes if whole and not rows else 1, "Taps": math.prod(op.kernel), "InWidth": s.width,
         "InSigned": int(s.signed), "OutWidth": r.node.type.bits, "Largest": int(isinstance(op, MaxPool))}, s)
-
-
-def _window(r: Rule, s: Stream, kernel, stride, padding, dilation, pad: int, groups: int) -> Stream:
-    """The windows of argument 0, group by group (0: every block of lanes by itself); nothing where they are single pixels in order."""
-    x = r.types[0]
-    if math.prod(kernel) == math.prod(stride) == 1 and not any(map(any, padding)):
-        return s
-    if any(map(any, padding)):
-        s = r.resized(s, Ints(x.shape, min(x.lo, pad), max(x.hi, pad)), "_pad")
-    space, out = _two_axes(x.shape[1:]), _two_axes(r.node.type.shape[1:])
-    k, st, d = _two_axes(kernel), _two_axes(stride), _two_axes(dilation)
-    before = [0] * (2 - len(padding)) + [p[0] for p in padding]
-    blocks = x.shape[0] // s.lanes
-    tall, wide = ((n - 1) * step + 1 for n, step in zip(k, d))
-    made = r.net.like(f"{r.name}_windows", s, count=math.prod(out) * math.prod(kernel) * x.shape[0])
-    return r.add("qs_window", {
-        "Lanes": s.lanes, "Blocks": blocks, "Groups": groups or blocks, "Width": s.width, "PadValue": Bits(s.width, pad),
-        "InRows": space[0], "InCols": space[1], "OutRows": out[0], "OutCols": out[1], "KernelRows": k[0], "KernelCols": k[1],
-        "StrideRows": st[0], "StrideCols": st[1], "DilateRows": d[0], "DilateCols": d[1], "PadTop": before[0], "PadLeft": before[1],
-        "Depth": ring_pixels(space, tall, wide, st)}, s, out=made, part="_window")
-
-
-def ring_pixels(space: tuple[int, int], tall: int, wide: int, stride: tuple[int, int]) -> int:
-    """Pixels that qs_window keeps: what a window spans, and what arrives while a row of windows leaves."""
-    if space[0] == 1:
-        return min(space[1], wide + stride[1])
-    return min(space[0], tall + stride[0]) * space[1]
 
 
 def _two(r: Rule) -> dict:
@@ -194,8 +168,3 @@ def _in_beats(r: Rule, lanes: int, **fields) -> dict[str, Bits]:
         v = list(flow_shape(tuple(v), inner))
         out[k] = vector([*v[:-1], v[-1] // lanes])
     return out
-
-
-def _two_axes(v) -> tuple[int, int]:
-    """One axis as the columns of a single row."""
-    return (1, *v) if len(v) == 1 else tuple(v)

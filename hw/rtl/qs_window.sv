@@ -2,9 +2,11 @@
 //
 // A pixel is Blocks beats of Lanes channels.  For each position (row by row) the window leaves group by group, in a group
 // tap by tap (row by row), at each tap Blocks/Groups beats: Groups=1 for a dense convolution, Groups=Blocks for a depthwise
-// one or a pool.  Outside the map stands PadValue.  One axis: InRows=1, KernelRows=1.
-// A ring of Depth pixels holds what a window still needs; with StrideRows rows more than the window spans, writing and
-// reading overlap fully.  Cycles: the larger of InRows*InCols*Blocks and OutRows*OutCols*KernelRows*KernelCols*Blocks.
+// one or a pool.  Outside the map stands PadValue.  A map of one axis comes as rows of one pixel.
+// A ring of RingRows rows of the map is written row by row, while a row of windows is read from it; a window waits until its
+// last pixel has come.  With what a window spans, and the rows on which the next row of windows or the next frame moves,
+// neither ever waits for the other's pace: cycles a frame are the larger of InRows*InCols*Blocks and
+// OutRows*OutCols*KernelRows*KernelCols*Blocks.
 module qs_window #(
   parameter int unsigned      Lanes      = 1,
   parameter int unsigned      Blocks     = 1,
@@ -23,7 +25,7 @@ module qs_window #(
   parameter int unsigned      DilateCols = 1,
   parameter int unsigned      PadTop     = 1,
   parameter int unsigned      PadLeft    = 1,
-  parameter int unsigned      Depth      = 32    // pixels in the ring
+  parameter int unsigned      RingRows   = 4
 ) (
   input  logic                   clk_i,
   input  logic                   rst_ni,
@@ -34,128 +36,130 @@ module qs_window #(
   input  logic                   m_ready_i,
   output logic [Lanes*Width-1:0] m_data_o
 );
-  // Distances in the stream, in beats.
-  localparam int Beat   = 1;
-  localparam int Pixel  = int'(Blocks);
+  // In a row places are counted in beats, from its first pixel.
   localparam int Line   = int'(InCols * Blocks);
-  localparam int Frame  = int'(InRows * InCols * Blocks);
-  localparam int Ring   = int'(Depth * Blocks);
-  localparam int Part   = int'(Blocks / Groups);               // beats of one group at one tap
-  localparam int TapCol = int'(DilateCols) * Pixel;
-  localparam int TapRow = int'(DilateRows) * Line;
-  localparam int Right  = int'(KernelCols - 1) * TapCol;       // first to last tap of a kernel row
-  localparam int Down   = int'(KernelRows - 1) * TapRow;
-  localparam int ToCol  = int'(StrideCols) * Pixel;
-  localparam int ToRow  = int'(StrideRows) * Line;
-  localparam int Start  = -(int'(PadTop) * Line + int'(PadLeft) * Pixel);
-  localparam int Wide   = int'(OutCols - 1) * ToCol;           // first to last window of a row
-  localparam int Tall   = int'(OutRows - 1) * ToRow;
-  // What to add to come to the next element, by the innermost loop that is not at its end.
-  localparam int StepBeat  = Beat;
-  localparam int StepTapC  = TapCol - (Part - 1);
-  localparam int StepTapR  = TapRow - Right - (Part - 1);
-  localparam int StepGroup = 1 - Down - Right;
-  localparam int Whole     = Down + Right + Pixel - 1;         // first to last element of a window
-  localparam int StepCol   = ToCol - Whole;
-  localparam int StepRow   = ToRow - Wide - Whole;
-  localparam int StepFrame = -Tall - Wide - Whole;             // in this frame; the next one starts Frame further on
+  localparam int Part   = int'(Blocks / Groups);                        // beats of one group at one tap
+  localparam int TapCol = int'(DilateCols * Blocks);
+  localparam int Right  = int'(KernelCols - 1) * TapCol;                // first to last tap of a kernel row
+  localparam int Span   = Right + int'(Blocks) - 1;                     // first to last beat of a window in a row
+  localparam int Start  = -int'(PadLeft * Blocks);                      // first window
+  localparam int Last   = Start + int'((OutCols - 1) * StrideCols * Blocks) + int'(Groups - 1) * Part;  // last group of the last one
+  localparam int Tall   = int'((KernelRows - 1) * DilateRows) + 1;
+  localparam int Top    = -int'(PadTop);
+  localparam int Bottom = Top + int'((OutRows - 1) * StrideRows);
+  localparam int Turn   = int'(InRows) - int'((OutRows - 1) * StrideRows);  // rows from the last windows to the next frame's first
+  localparam bit Above  = PadTop > 0;                                   // windows reach out of the map there
+  localparam bit Below  = Bottom + Tall > int'(InRows);
+  localparam bit Before = PadLeft > 0;
+  localparam bit Beyond = Last - int'(Groups - 1) * Part + Span >= Line;
 
-  localparam int Reach    = Tall + Wide + Down + Right + 2 * Frame + Ring - 2 * Start + 8;
-  localparam int PosWidth = $clog2(Reach) + 2;
-  localparam int RowReach = int'(PadTop + InRows + (OutRows - 1) * StrideRows + (KernelRows - 1) * DilateRows) + 2;
-  localparam int ColReach = int'(PadLeft + InCols + (OutCols - 1) * StrideCols + (KernelCols - 1) * DilateCols) + 2;
-  localparam int RowWidth = $clog2(RowReach) + 2;
-  localparam int ColWidth = $clog2(ColReach) + 2;
-  localparam int RingWidth = $clog2(2 * Ring + 1);
-  localparam int BlockBits = Part > 1 ? $clog2(Part) : 1;
-  localparam int GroupBits = Groups > 1 ? $clog2(Groups) : 1;
-  localparam int KRowBits  = KernelRows > 1 ? $clog2(KernelRows) : 1;
-  localparam int KColBits  = KernelCols > 1 ? $clog2(KernelCols) : 1;
-  localparam int ORowBits  = OutRows > 1 ? $clog2(OutRows) : 1;
-  localparam int OColBits  = OutCols > 1 ? $clog2(OutCols) : 1;
-  localparam int AddrWidth = Ring > 1 ? $clog2(Ring) : 1;
-  typedef logic signed [PosWidth-1:0]  pos_t;
+  localparam int Ring     = int'(RingRows);
+  localparam int RowReach = (Bottom + Tall > int'(InRows) ? Bottom + Tall : int'(InRows)) + int'(PadTop + StrideRows);
+  localparam int ColReach = (Last + Span > Line ? Last + Span : Line) - Start + int'((StrideCols + DilateCols) * Blocks);
+  localparam int Move     = Turn > int'(StrideRows) ? Turn : int'(StrideRows);
+  localparam int RowWidth   = $clog2(RowReach + 1) + 1;
+  localparam int ColWidth   = $clog2(ColReach + 1) + 1;
+  localparam int LeadWidth  = $clog2((Ring > Move ? Ring : Move) + 1) + 2;
+  localparam int SlotWidth  = Ring > 1 ? $clog2(Ring) : 1;
+  localparam int LineWidth  = Line > 1 ? $clog2(Line) : 1;
+  localparam int AddrWidth  = Ring * Line > 1 ? $clog2(Ring * Line) : 1;
+  localparam int BlockWidth = Part > 1 ? $clog2(Part) : 1;
+  localparam int GroupWidth = Groups > 1 ? $clog2(Groups) : 1;
+  localparam int KRowWidth  = KernelRows > 1 ? $clog2(KernelRows) : 1;
+  localparam int KColWidth  = KernelCols > 1 ? $clog2(KernelCols) : 1;
   typedef logic signed [RowWidth-1:0]  row_t;
   typedef logic signed [ColWidth-1:0]  col_t;
-  typedef logic        [RingWidth-1:0] ring_t;
+  typedef logic signed [LeadWidth-1:0] lead_t;
+  typedef logic [SlotWidth-1:0]        slot_t;
+  typedef logic [LineWidth-1:0]        line_t;
+  typedef logic [AddrWidth-1:0]        addr_t;
 
-  // A distance as an address difference in the ring.
-  localparam ring_t RingStart = ring_t'(((Start % Ring) + Ring) % Ring);
-  localparam ring_t RingBeat  = ring_t'(StepBeat % Ring);
-  localparam ring_t RingTapC  = ring_t'(((StepTapC % Ring) + Ring) % Ring);
-  localparam ring_t RingTapR  = ring_t'(((StepTapR % Ring) + Ring) % Ring);
-  localparam ring_t RingGroup = ring_t'(((StepGroup % Ring) + Ring) % Ring);
-  localparam ring_t RingCol   = ring_t'(((StepCol % Ring) + Ring) % Ring);
-  localparam ring_t RingRow   = ring_t'(((StepRow % Ring) + Ring) % Ring);
-  localparam ring_t RingFrame = ring_t'((((StepFrame + Frame) % Ring) + Ring) % Ring);
+  logic [Lanes*Width-1:0] mem [Ring*Line];
 
-  logic [Lanes*Width-1:0] mem [Ring];
+  // A row of the ring and a place in it as an address.
+  addr_t base [Ring];
+  for (genvar k = 0; k < Ring; k++) begin : gen_base
+    assign base[k] = addr_t'(k * Line);
+  end
 
-  // Writer.  `ahead` counts the beats written of the frame that is being read (and of the next one).
-  pos_t                 ahead, oldest;
-  logic [AddrWidth-1:0] wr;
-  logic                 push, issue, go, frame_done;
+  // Writer.  `lead`: rows that are whole, counted from the first row of the windows that are being read; `room`: rows that may
+  // still come, which grows when the last element of a row of windows has been read.
+  lead_t lead, room;
+  slot_t wslot;
+  line_t wat;
+  logic  push, whole;
 
-  assign s_ready_o = ahead - oldest < pos_t'(Ring);
+  assign s_ready_o = room > lead_t'(0);
   assign push      = s_valid_i && s_ready_o;
+  assign whole     = push && wat == line_t'(Line - 1);
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      wr    <= '0;
-      ahead <= '0;
-    end else begin
-      if (push) wr <= wr == AddrWidth'(Ring - 1) ? '0 : wr + AddrWidth'(1);
-      ahead <= ahead + (push ? pos_t'(1) : pos_t'(0)) - (frame_done ? pos_t'(Frame) : pos_t'(0));
+      wslot <= '0;
+      wat   <= '0;
+    end else if (push) begin
+      wat <= whole ? '0 : wat + line_t'(1);
+      if (whole) wslot <= wslot == slot_t'(Ring - 1) ? '0 : wslot + slot_t'(1);
     end
   end
 
+  addr_t waddr;
+  assign waddr = base[wslot] + addr_t'(wat);
+
   always_ff @(posedge clk_i) begin
-    if (push) mem[wr] <= s_data_i;
+    if (push) mem[waddr] <= s_data_i ^ {Lanes{PadValue}};
   end
 
-  // Reader: five nested loops and the place they stand for, in the frame (`at`), in the ring, and as row and column.
-  logic [BlockBits-1:0] block;
-  logic [KColBits-1:0]  kcol;
-  logic [KRowBits-1:0]  krow;
-  logic [GroupBits-1:0] group;
-  logic [OColBits-1:0]  ocol;
-  logic [ORowBits-1:0]  orow;
-  logic                 end_block, end_kcol, end_krow, end_group, end_ocol, end_orow;
-  pos_t                 at, first, line;  // this element; first of this window; first of this row of windows, at column 0
-  ring_t                spot, spot_step, spot_next;
-  row_t                 row, top;
-  col_t                 col, left;
-  logic                 in_map;
+  // Reader: nested loops; those over windows are the places themselves.
+  logic [BlockWidth-1:0] block;
+  logic [KColWidth-1:0]  kcol;
+  logic [KRowWidth-1:0]  krow;
+  logic [GroupWidth-1:0] group;
+  row_t                  row, top;     // of this element; of the first row of this window
+  slot_t                 slot, tslot;  // where these rows are in the ring
+  col_t                  at, first;    // place of this element; of the first one of this group in this window
+  logic                  fresh;        // a window begins
+  logic                  end_block, end_kcol, end_krow, end_group, end_ocol, end_orow;
+  logic                  there, go, issue;
+  logic                  row_read, frame_read;  // what is being addressed is the last of a row of windows, of a frame
 
-  assign end_block  = block == BlockBits'(Part - 1);
-  assign end_kcol   = end_block && kcol == KColBits'(KernelCols - 1);
-  assign end_krow   = end_kcol && krow == KRowBits'(KernelRows - 1);
-  assign end_group  = end_krow && group == GroupBits'(Groups - 1);
-  assign end_ocol   = end_group && ocol == OColBits'(OutCols - 1);
-  assign end_orow   = end_ocol && orow == ORowBits'(OutRows - 1);
-  assign in_map     = row >= row_t'(0) && row < row_t'(InRows) && col >= col_t'(0) && col < col_t'(InCols);
-  assign go         = !m_valid_o || m_ready_i;
-  assign issue      = go && (!in_map || at < ahead);
-  assign frame_done = issue && end_orow;
+  assign end_block = block == BlockWidth'(Part - 1);
+  assign end_kcol  = end_block && kcol == KColWidth'(KernelCols - 1);
+  assign end_krow  = end_kcol && krow == KRowWidth'(KernelRows - 1);
+  assign end_group = end_krow && group == GroupWidth'(Groups - 1);
+  assign end_ocol  = end_krow && first == col_t'(Last);
+  assign end_orow  = end_ocol && top == row_t'(Bottom);
 
-  // Nothing before `oldest` is needed any more.
-  always_comb begin
-    if (top < row_t'(0)) oldest = '0;
-    else if (left < col_t'(0)) oldest = line;
-    else if (left >= col_t'(InCols)) oldest = line + pos_t'(Line);
-    else oldest = first;
+  // The last pixel of the window that is in the map has come.
+  lead_t lowest;
+  assign lowest = Below && top > row_t'(int'(InRows) - Tall) ? lead_t'(row_t'(InRows - 1) - top) : lead_t'(Tall - 1);
+  assign there  = lead > lowest || (lead == lowest && col_t'({1'b0, wat}) > first + col_t'(Span));
+  assign go     = !m_valid_o || m_ready_i;
+  assign issue  = go && (!fresh || there);
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      lead <= lead_t'(PadTop);
+      room <= lead_t'(Ring - int'(PadTop));
+    end else begin
+      lead <= lead + (whole ? lead_t'(1) : lead_t'(0)) - (issue && end_ocol ? (end_orow ? lead_t'(Turn) : lead_t'(StrideRows)) : lead_t'(0));
+      room <= room - (whole ? lead_t'(1) : lead_t'(0)) + (go && row_read ? (frame_read ? lead_t'(Turn) : lead_t'(StrideRows)) : lead_t'(0));
+    end
   end
 
-  always_comb begin
-    if (end_orow) spot_step = RingFrame;
-    else if (end_ocol) spot_step = RingRow;
-    else if (end_group) spot_step = RingCol;
-    else if (end_krow) spot_step = RingGroup;
-    else if (end_kcol) spot_step = RingTapR;
-    else if (end_block) spot_step = RingTapC;
-    else spot_step = RingBeat;
-  end
-  assign spot_next = spot + spot_step;
+  function automatic logic [SlotWidth-1:0] moved(input logic [SlotWidth-1:0] from, input int by);
+    logic [SlotWidth:0] sum;
+    sum = {1'b0, from} + (SlotWidth + 1)'(by % Ring);
+    moved = SlotWidth'(sum >= (SlotWidth + 1)'(Ring) ? sum - (SlotWidth + 1)'(Ring) : sum);
+  endfunction
+
+  row_t  top_next;
+  slot_t tslot_next;
+  col_t  first_next;
+  assign top_next   = end_orow ? row_t'(Top) : top + row_t'(StrideRows);
+  assign tslot_next = end_orow ? moved(tslot, Turn) : moved(tslot, int'(StrideRows));
+  assign first_next = end_ocol ? col_t'(Start)
+                    : first + (end_group ? col_t'(int'(StrideCols * Blocks) - int'(Groups - 1) * Part) : col_t'(Part));
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -163,81 +167,52 @@ module qs_window #(
       kcol  <= '0;
       krow  <= '0;
       group <= '0;
-      ocol  <= '0;
-      orow  <= '0;
-      at    <= pos_t'(Start);
-      first <= pos_t'(Start);
-      line  <= pos_t'(-int'(PadTop) * Line);
-      spot  <= RingStart;
-      row   <= row_t'(-int'(PadTop));
-      top   <= row_t'(-int'(PadTop));
-      col   <= col_t'(-int'(PadLeft));
-      left  <= col_t'(-int'(PadLeft));
+      row   <= row_t'(Top);
+      top   <= row_t'(Top);
+      slot  <= slot_t'((Ring - int'(PadTop) % Ring) % Ring);
+      tslot <= slot_t'((Ring - int'(PadTop) % Ring) % Ring);
+      at    <= col_t'(Start);
+      first <= col_t'(Start);
+      fresh <= 1'b1;
     end else if (issue) begin
-      spot  <= spot_next >= ring_t'(Ring) ? spot_next - ring_t'(Ring) : spot_next;
-      block <= end_block ? '0 : block + BlockBits'(1);
-      if (end_block) kcol <= end_kcol ? '0 : kcol + KColBits'(1);
-      if (end_kcol) krow <= end_krow ? '0 : krow + KRowBits'(1);
-      if (end_krow) group <= end_group ? '0 : group + GroupBits'(1);
-      if (end_group) ocol <= end_ocol ? '0 : ocol + OColBits'(1);
-      if (end_ocol) orow <= end_orow ? '0 : orow + ORowBits'(1);
-      if (end_orow) begin
-        at    <= pos_t'(Start);
-        first <= pos_t'(Start);
-        line  <= pos_t'(-int'(PadTop) * Line);
-        row   <= row_t'(-int'(PadTop));
-        top   <= row_t'(-int'(PadTop));
-        col   <= col_t'(-int'(PadLeft));
-        left  <= col_t'(-int'(PadLeft));
-      end else if (end_ocol) begin
-        at    <= at + pos_t'(StepRow);
-        first <= first + pos_t'(ToRow - Wide);
-        line  <= line + pos_t'(ToRow);
-        row   <= top + row_t'(StrideRows);
-        top   <= top + row_t'(StrideRows);
-        col   <= col_t'(-int'(PadLeft));
-        left  <= col_t'(-int'(PadLeft));
-      end else if (end_group) begin
-        at    <= at + pos_t'(StepCol);
-        first <= first + pos_t'(ToCol);
-        row   <= top;
-        col   <= left + col_t'(StrideCols);
-        left  <= left + col_t'(StrideCols);
-      end else if (end_krow) begin
-        at    <= at + pos_t'(StepGroup);
-        row   <= top;
-        col   <= left;
-      end else if (end_kcol) begin
-        at    <= at + pos_t'(StepTapR);
-        row   <= row + row_t'(DilateRows);
-        col   <= left;
-      end else if (end_block) begin
-        at    <= at + pos_t'(StepTapC);
-        col   <= col + col_t'(DilateCols);
-      end else begin
-        at    <= at + pos_t'(StepBeat);
-      end
+      fresh <= end_group;
+      block <= end_block ? '0 : block + BlockWidth'(1);
+      if (end_block) kcol <= end_kcol ? '0 : kcol + KColWidth'(1);
+      if (end_kcol) krow <= end_krow ? '0 : krow + KRowWidth'(1);
+      if (end_krow) group <= end_group ? '0 : group + GroupWidth'(1);
+      if (end_krow) first <= first_next;
+      if (end_ocol) top <= top_next;
+      if (end_ocol) tslot <= tslot_next;
+      if (end_kcol) row <= !end_krow ? row + row_t'(DilateRows) : end_ocol ? top_next : top;
+      if (end_kcol) slot <= !end_krow ? moved(slot, int'(DilateRows)) : end_ocol ? tslot_next : tslot;
+      at <= end_krow ? first_next : end_kcol ? first : at + (end_block ? col_t'(TapCol - (Part - 1)) : col_t'(1));
     end
   end
 
-  // Output register: the memory's own, and a flag for padding.
+  // An address register, then the memory's own output register, which padding clears: what is kept is the difference to it.
   logic [Lanes*Width-1:0] word;
-  logic                     padded;
+  addr_t                  addr;
+  logic                   outside, addressed, pad;
+  assign outside = (Above && row < row_t'(0)) || (Below && row >= row_t'(InRows)) || (Before && at < col_t'(0)) || (Beyond && at >= col_t'(Line));
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) m_valid_o <= 1'b0;
-    else if (go) m_valid_o <= issue;
+    if (!rst_ni) {m_valid_o, addressed, row_read, frame_read} <= 4'b0000;
+    else if (go) {m_valid_o, addressed, row_read, frame_read} <= {addressed, issue, issue && end_ocol, end_orow};
   end
 
   always_ff @(posedge clk_i) begin
-    if (issue) word <= mem[spot[AddrWidth-1:0]];
+    if (go) addr <= base[slot] + addr_t'(at);
+    if (go) pad <= outside;
   end
 
   always_ff @(posedge clk_i) begin
-    if (issue) padded <= !in_map;
+    if (go) begin
+      if (pad) word <= '0;
+      else word <= mem[addr];
+    end
   end
 
-  assign m_data_o = padded ? {Lanes{PadValue}} : word;
+  assign m_data_o = word ^ {Lanes{PadValue}};
 
 `ifndef SYNTHESIS
   initial begin
@@ -245,8 +220,8 @@ module qs_window #(
     if (Groups == 0 || Blocks == 0 || Blocks % Groups != 0) $fatal(1, "%m: Groups=%0d do not divide Blocks=%0d", Groups, Blocks);
     if (OutRows == 0 || OutCols == 0 || KernelRows == 0 || KernelCols == 0 || StrideRows == 0 || StrideCols == 0)
       $fatal(1, "%m: rows, columns, kernel and stride are at least 1");
-    if (Ring < (Frame < Down + Right + Pixel ? Frame : Down + Right + Pixel))
-      $fatal(1, "%m: Depth=%0d pixels do not hold one window", Depth);
+    if (Ring < Tall) $fatal(1, "%m: RingRows=%0d do not hold one window", Ring);
+    if (Turn < 1) $fatal(1, "%m: the last windows begin below the map");
   end
 `endif
 endmodule

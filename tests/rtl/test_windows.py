@@ -1,6 +1,6 @@
-"""qs_window, qs_mvu, qs_vvu and qs_pool against the reference.
+"""qs_window, qs_taps, qs_mvu, qs_vvu and qs_pool against the reference.
 
-A window's elements are themselves a convolution, with one-hot kernels: `evaluate` says what qs_window must give.
+A window's elements are themselves a convolution, with one-hot kernels: `evaluate` says what qs_window and qs_taps must give.
 """
 from dataclasses import replace
 
@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from checks import agree, check, random_ints
+from hw.dataflow.windows import taps_legal
 from ir import Conv, Dense, Ints, MaxPool, SumPool
 from ir.infer import infer
 from sim.words import mem, pack
 
 pytestmark = pytest.mark.slow
 
-WINDOWS = [  # shape (C, H, W), kernel, stride, padding, dilation, lanes, depthwise, spare rows in the ring
+WINDOWS = [  # shape (C, H, W), kernel, stride, padding, dilation, lanes, depthwise, rows of the ring beyond what a window spans
     ((2, 5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 2, False, 1), ((4, 6, 5), (2, 3), (2, 1), ((0, 1), (2, 0)), (1, 1), 2, False, 2),
     ((4, 6, 5), (3, 2), (1, 2), ((1, 0), (0, 1)), (2, 2), 2, True, 1), ((3, 4, 4), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, False, 1),
     ((2, 4, 4), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1), 1, True, 2), ((1, 5, 5), (5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), 1, False, 1),
@@ -42,13 +43,40 @@ def window(shape, kernel, stride, padding, dilation, lanes, depthwise, spare, va
         Lanes=lanes, Blocks=shape[0] // lanes, Groups=shape[0] // lanes if depthwise else 1, Width=4, PadValue=value & 15, InRows=shape[1], InCols=shape[2],
         OutRows=out[1], OutCols=out[2], KernelRows=kernel[0], KernelCols=kernel[1], StrideRows=stride[0], StrideCols=stride[1],
         DilateRows=dilation[0], DilateCols=dilation[1], PadTop=padding[0][0], PadLeft=padding[1][0],
-        Depth=min((kernel[0] - 1) * dilation[0] + 1, shape[1]) * shape[2] + spare * stride[0] * shape[2]), lanes=lanes)
+        RingRows=(kernel[0] - 1) * dilation[0] + 1 + spare), lanes=lanes)
     assert infer(op, t).bits == 4
     return replace(c, case=replace(c.case, surplus=True))  # the padding before the next frame comes early
 
 
 def test_windows(tmp_path):
     agree([window(*w) for w in WINDOWS], tmp_path)
+
+
+TAPS = [  # shape (C, H, W), kernel, stride, padding, dilation, lanes, taps a beat
+    ((2, 5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 2, 9), ((2, 5, 6), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 2, 3),
+    ((4, 6, 5), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 1, 9), ((4, 6, 6), (3, 3), (2, 2), ((0, 1), (0, 1)), (1, 1), 2, 1),
+    ((3, 4, 4), (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1), 3, 4), ((2, 7, 8), (3, 3), (1, 1), ((2, 2), (2, 2)), (2, 2), 1, 9),
+    ((1, 5, 5), (5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1), 1, 5), ((2, 7, 7), (2, 2), (3, 3), ((0, 0), (0, 0)), (1, 1), 1, 2),
+    ((4, 9, 1), (3, 1), (1, 1), ((1, 1), (0, 0)), (1, 1), 2, 3), ((3, 4, 6), (1, 3), (1, 1), ((0, 0), (1, 1)), (1, 1), 1, 3),
+    ((4, 6, 5), (3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 4, 9), ((6, 3, 3), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 2, 9),
+    ((1, 4, 4), (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1, 1),
+]
+
+
+def taps(shape, kernel, stride, padding, dilation, lanes, per, value=-3, frames=4):
+    t = Ints(shape, -8, 7)
+    w = one_hot(shape[0], kernel, lanes, True)
+    op = Conv(w, np.zeros(len(w)), stride, padding, dilation, pad=value)
+    out = infer(op, t).shape
+    assert taps_legal(shape[1:], out[1:], kernel, stride, dilation, [p[0] for p in padding])
+    return check(op, [t], [random_ints(t, frames)], "qs_taps", dict(
+        Lanes=lanes, Blocks=shape[0] // lanes, Taps=per, Width=4, PadValue=value & 15, InRows=shape[1], InCols=shape[2], OutRows=out[1], OutCols=out[2],
+        KernelRows=kernel[0], KernelCols=kernel[1], StrideRows=stride[0], StrideCols=stride[1], DilateRows=dilation[0], DilateCols=dilation[1],
+        PadTop=padding[0][0], PadLeft=padding[1][0]), lanes=lanes, out_lanes=lanes * per)
+
+
+def test_several_taps_a_beat(tmp_path):
+    agree([taps(*w) for w in TAPS], tmp_path)
 
 
 def folded(w: np.ndarray, pe: int, simd: int, bits: int) -> str:
