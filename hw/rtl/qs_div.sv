@@ -2,8 +2,7 @@
 //
 // floor((2a + b) / 2b) is floor(n / b) with n = a + floor(b / 2), and floor(n / b) of a negative n is ~((~n) / b): so a
 // restoring division of magnitudes does it.  One register for n, then stages that find Turns bits of the quotient each, a
-// bit a cycle, from the highest: a beat is taken every Turns cycles, and there are ceil(bits / Turns) stages.  The whole
-// pipeline moves or stands; since all stages take equally long, none ever waits for the next one.
+// bit a cycle, from the highest: a beat is taken every Turns cycles, and there are ceil(bits / Turns) stages (qs_turns).
 // y has OutWidth bits, enough for every quotient (ir/infer.py proves it).
 module qs_div #(
   parameter int unsigned Lanes     = 1,
@@ -35,24 +34,32 @@ module qs_div #(
 
   // Index 0: what the first stage takes; k: registers of stage k.  A numerator leaves `digits` at the top, still with its
   // sign's inversion to do, and the quotient enters below.
-  logic [Stages:0]                   valid, done;
   logic [Stages:0][Lanes-1:0]        negative;
   logic [Stages:0][Lanes*BWidth-1:0] divisor, rest;
   logic [Stages:0][Lanes*Digits-1:0] digits;
 
-  logic go, take, next;
+  logic [Stages-1:0] load, step;
+  logic              go, take, waiting, next;
   assign go        = !m_valid_o || m_ready_i;
-  assign next      = !valid[1] || done[1];
-  assign take      = go && a_valid_i && b_valid_i && (!valid[0] || next);
+  assign take      = go && a_valid_i && b_valid_i && (!waiting || next);
   assign a_ready_o = take;
   assign b_ready_o = take;
-  assign done[0]   = 1'b1;
-  assign m_valid_o = valid[Stages] && done[Stages];
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) valid[0] <= 1'b0;
-    else if (go && (!valid[0] || next)) valid[0] <= take;
+    if (!rst_ni) waiting <= 1'b0;
+    else if (go && (!waiting || next)) waiting <= take;
   end
+
+  qs_turns #(.Stages(Stages), .Turns(Turns)) u_turns (
+    .clk_i  (clk_i),
+    .rst_ni (rst_ni),
+    .go_i   (go),
+    .valid_i(waiting),
+    .ready_o(next),
+    .load_o (load),
+    .step_o (step),
+    .valid_o(m_valid_o)
+  );
 
   logic [Lanes*NumWidth-1:0] num_q;
   for (genvar l = 0; l < Lanes; l++) begin : gen_operands
@@ -74,28 +81,6 @@ module qs_div #(
   end
 
   for (genvar k = 1; k <= Stages; k++) begin : gen_stage
-    logic load, step;
-    assign load = go && valid[k-1] && done[k-1] && (!valid[k] || done[k]);
-    assign step = load || (go && !done[k]);
-
-    always_ff @(posedge clk_i or negedge rst_ni) begin
-      if (!rst_ni) valid[k] <= 1'b0;
-      else if (go && (!valid[k] || done[k])) valid[k] <= load;
-    end
-
-    if (Turns == 1) begin : gen_once
-      assign done[k] = 1'b1;
-    end else begin : gen_count
-      localparam int unsigned CountWidth = $clog2(Turns);
-      logic [CountWidth-1:0] count;
-      assign done[k] = count == CountWidth'(Turns - 1);
-      always_ff @(posedge clk_i or negedge rst_ni) begin
-        if (!rst_ni) count <= CountWidth'(Turns - 1);
-        else if (load) count <= '0;
-        else if (step) count <= count + 1'b1;
-      end
-    end
-
     for (genvar l = 0; l < Lanes; l++) begin : gen_lane
       logic              sign, fits;
       logic [BWidth-1:0] b, r;
@@ -105,7 +90,7 @@ module qs_div #(
       if (Turns == 1) begin : gen_previous
         assign {sign, b, r, x} = {negative[k-1][l], divisor[k-1][l*BWidth+:BWidth], rest[k-1][l*BWidth+:BWidth], digits[k-1][l*Digits+:Digits]};
       end else begin : gen_either
-        assign {sign, b, r, x} = load
+        assign {sign, b, r, x} = load[k-1]
           ? {negative[k-1][l], divisor[k-1][l*BWidth+:BWidth], rest[k-1][l*BWidth+:BWidth], digits[k-1][l*Digits+:Digits]}
           : {negative[k][l], divisor[k][l*BWidth+:BWidth], rest[k][l*BWidth+:BWidth], digits[k][l*Digits+:Digits]};
       end
@@ -113,11 +98,11 @@ module qs_div #(
       assign less    = {1'b0, shifted} - {2'b00, b};
       assign fits    = !less[BWidth+1];
       always_ff @(posedge clk_i) begin
-        if (step) begin
+        if (step[k-1]) begin
           rest[k][l*BWidth+:BWidth]   <= fits ? less[BWidth-1:0] : shifted[BWidth-1:0];
           digits[k][l*Digits+:Digits] <= Digits'({x, fits ^ sign});
         end
-        if (load) begin
+        if (load[k-1]) begin
           negative[k][l]               <= sign;
           divisor[k][l*BWidth+:BWidth] <= b;
         end

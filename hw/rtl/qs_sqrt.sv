@@ -1,8 +1,8 @@
 // y = floor(sqrt(x)), lane by lane, x >= 0.  Meaning: ir/ops.py, root().
 //
 // Digit by digit, from the highest: of the remainder with the next two bits of x, 4 * root + 1 is taken if it fits.  Stages
-// find Turns digits each, a digit a cycle: a beat is taken every Turns cycles, and there are ceil(digits / Turns) stages.
-// The whole pipeline moves or stands; since all stages take equally long, none ever waits for the next one.
+// find Turns digits each, a digit a cycle: a beat is taken every Turns cycles, and there are ceil(digits / Turns) stages
+// (qs_turns).
 module qs_sqrt #(
   parameter int unsigned Lanes    = 1,
   parameter int unsigned InWidth  = 16,  // unsigned
@@ -23,19 +23,28 @@ module qs_sqrt #(
   localparam int unsigned RestWidth = Digits + 1;  // the remainder never exceeds twice the root
 
   // Index 0: what the first stage takes; k: registers of stage k.
-  logic [Stages:0]                        valid, done;
   logic [Stages:0][Lanes*2*Digits-1:0]    bits;  // of x, the next two on top
   logic [Stages:0][Lanes*Digits-1:0]      root;
   logic [Stages:0][Lanes*RestWidth-1:0]   rest;
 
-  logic go;
+  logic [Stages-1:0] load, step;
+  logic              go, next;
   assign go        = !m_valid_o || m_ready_i;
-  assign s_ready_o = go && (!valid[1] || done[1]);
-  assign valid[0]  = s_valid_i;
-  assign done[0]   = 1'b1;
+  assign s_ready_o = go && next;
   assign root[0]   = '0;
   assign rest[0]   = '0;
-  assign m_valid_o = valid[Stages] && done[Stages];
+
+  qs_turns #(.Stages(Stages), .Turns(Turns)) u_turns (
+    .clk_i  (clk_i),
+    .rst_ni (rst_ni),
+    .go_i   (go),
+    .valid_i(s_valid_i),
+    .ready_o(next),
+    .load_o (load),
+    .step_o (step),
+    .valid_o(m_valid_o)
+  );
+
   for (genvar l = 0; l < Lanes; l++) begin : gen_operand
     assign bits[0][l*2*Digits+:2*Digits] = (2 * Digits)'(s_data_i[l*InWidth+:InWidth]);
   end
@@ -44,28 +53,6 @@ module qs_sqrt #(
     localparam logic [2*Digits-1:0]  Left  = '1 << 2 * ((k - 1) * Turns + 1);  // what can differ from 0 here
     localparam logic [Digits-1:0]    Found = ~(Digits'('1) << k * Turns);
     localparam logic [RestWidth-1:0] Over  = ~(RestWidth'('1) << (k * Turns + 1));
-    logic load, step;
-    assign load = go && valid[k-1] && done[k-1] && (!valid[k] || done[k]);
-    assign step = load || (go && !done[k]);
-
-    always_ff @(posedge clk_i or negedge rst_ni) begin
-      if (!rst_ni) valid[k] <= 1'b0;
-      else if (go && (!valid[k] || done[k])) valid[k] <= load;
-    end
-
-    if (Turns == 1) begin : gen_once
-      assign done[k] = 1'b1;
-    end else begin : gen_count
-      localparam int unsigned CountWidth = $clog2(Turns);
-      logic [CountWidth-1:0] count;
-      assign done[k] = count == CountWidth'(Turns - 1);
-      always_ff @(posedge clk_i or negedge rst_ni) begin
-        if (!rst_ni) count <= CountWidth'(Turns - 1);
-        else if (load) count <= '0;
-        else if (step) count <= count + 1'b1;
-      end
-    end
-
     for (genvar l = 0; l < Lanes; l++) begin : gen_lane
       logic [2*Digits-1:0]  x;
       logic [Digits-1:0]    q;
@@ -76,14 +63,14 @@ module qs_sqrt #(
       if (Turns == 1) begin : gen_previous
         assign {x, q, r} = {bits[k-1][l*2*Digits+:2*Digits], root[k-1][l*Digits+:Digits], rest[k-1][l*RestWidth+:RestWidth]};
       end else begin : gen_either
-        assign {x, q, r} = load ? {bits[k-1][l*2*Digits+:2*Digits], root[k-1][l*Digits+:Digits], rest[k-1][l*RestWidth+:RestWidth]}
+        assign {x, q, r} = load[k-1] ? {bits[k-1][l*2*Digits+:2*Digits], root[k-1][l*Digits+:Digits], rest[k-1][l*RestWidth+:RestWidth]}
                                 : {bits[k][l*2*Digits+:2*Digits], root[k][l*Digits+:Digits], rest[k][l*RestWidth+:RestWidth]};
       end
       assign shifted = {r, x[2*Digits-1-:2]};
       assign less    = {1'b0, shifted} - {2'b00, q, 2'b01};
       assign fits    = !less[RestWidth+2];
       always_ff @(posedge clk_i) begin
-        if (step) begin
+        if (step[k-1]) begin
           bits[k][l*2*Digits+:2*Digits]    <= (x << 2) & Left;
           root[k][l*Digits+:Digits]        <= Digits'({q, fits}) & Found;
           rest[k][l*RestWidth+:RestWidth]  <= (fits ? less[RestWidth-1:0] : shifted[RestWidth-1:0]) & Over;
@@ -97,7 +84,7 @@ module qs_sqrt #(
   end
 
   logic unused;
-  assign unused = ^{rest[Stages], bits[Stages], root[Stages]};
+  assign unused = ^{rest[Stages], bits[Stages], root[Stages], load};
 
 `ifndef SYNTHESIS
   initial begin
