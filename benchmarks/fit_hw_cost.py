@@ -92,9 +92,10 @@ SWEEPS = {  # module -> usual point, changes to it, what mixtures draw from
     "qs_taps": (
         dict(Lanes=4, Blocks=1, Taps=9, Width=8, PadValue=0, InRows=16, InCols=16, OutRows=16, OutCols=16, KernelRows=3, KernelCols=3,
              StrideRows=1, StrideCols=1, DilateRows=1, DilateCols=1, PadTop=1, PadLeft=1),
-        each(Lanes=(1,), Blocks=(4, 16), Taps=(3,)) + [dict(StrideRows=2, StrideCols=2, OutRows=8, OutCols=8), dict(InRows=32, InCols=32, OutRows=32, OutCols=32),
-                                                       dict(KernelRows=5, KernelCols=5, Taps=5, PadTop=2, PadLeft=2, Lanes=1),
-                                                       dict(InRows=64, OutRows=64, InCols=1, OutCols=1, KernelCols=1, PadLeft=0, Taps=3, Lanes=8)], {}),
+        each(Lanes=(1,), Blocks=(4, 16), Taps=(3,))
+        + [dict(StrideRows=2, StrideCols=2, OutRows=8, OutCols=8), dict(InRows=32, InCols=32, OutRows=32, OutCols=32),
+           dict(KernelRows=5, KernelCols=5, Taps=5, PadTop=2, PadLeft=2, Lanes=1),
+           dict(InRows=64, OutRows=64, InCols=1, OutCols=1, KernelCols=1, PadLeft=0, Taps=3, Lanes=8)], {}),
     "qs_fifo": (dict(DataWidth=16, Depth=64), grid(DataWidth=(4, 48), Depth=(2, 32, 600)), {}),
     "qs_skid": (dict(DataWidth=16), each(DataWidth=(4, 64)), {}),
     "qs_dwc": (dict(Width=8, InLanes=1, OutLanes=4),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hw import Design, Folding, generate
+from hw import Folding, generate
 from ir import Graph, UserError
 
 from .simulate import simulate

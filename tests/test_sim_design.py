@@ -71,7 +71,8 @@ def test_wrong_folding(tmp_path):
         generate(g, tmp_path / "d", {"d1": (3, 4)})
     for fold, text in [((3,), r"folding \(3,\) of node 'd1': give pe, simd, weights, products, requant, all but the first two if need be"),
                        ((2, 3, "uram"), "folding of node 'd1': weights 'uram' is unknown; choose one of auto, lut, distributed, block"),
-                       (Fold(2, 3, requant="threshold"), "folding of node 'd1': requant 'threshold' is for Requant, this is a Dense; leave it 'auto'"),
+                       (Fold(2, 3, requant="threshold"),
+                        "folding of node 'd1': requant 'threshold' is for Requant, this is a Dense; leave it 'auto'"),
                        (Fold(2, 3, products="pack"), "folding of node 'd1': products 'pack' is unknown; choose one of auto, lut, dsp, packed")]:
         with pytest.raises(UserError, match=f"^{text}$"):
             generate(g, tmp_path / "d", {"d1": fold})
