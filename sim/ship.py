@@ -16,8 +16,8 @@ HERE = Path(__file__).parent
 TEXTS = {"design_test.py": "test_design.py", "design_run.py": "run.py"}
 
 
-def ship(g: Graph, out: Path | str, folding: Folding | None = None, x=None, frames: int = 4) -> Design:
-    """hw.generate, and with it a cocotb test: `python run.py` in the folder plays frames through the design and checks each value.
+def ship(g: Graph, out: Path | str, folding: Folding | None = None, x=None, frames: int = 4, make=None) -> Design:
+    """hw.generate, or make(g, out, extra=...) in its place, and a cocotb test: `python run.py` in the folder plays frames and checks each value.
 
     x: the frames, (N, *input.shape) integers or a dict of them; by default `frames` of them: the extremes and random ones.
     """
@@ -28,7 +28,7 @@ def ship(g: Graph, out: Path | str, folding: Folding | None = None, x=None, fram
         add_bench(folder, d)
         write_job(folder, d, feeds, len(want), 0)
         (folder / "want.hex").write_text("\n".join(pack(d.output, want)) + "\n")
-    return generate(g, out, folding, extra=add)
+    return make(g, out, extra=add) if make else generate(g, out, folding, extra=add)
 
 
 def add_bench(folder: Path, d: Design) -> None:

@@ -6,9 +6,8 @@ import numpy as np
 from ir import Conv, Dense, Graph, Ints, UserError
 from ir.rewrite import drop_dead
 
-from .fuse import inner_axes
 from .images import Images, Machine
-from .isa import REG_BITS, Assembled, Step, assemble, listing
+from .isa import REG_BITS, Assembled, Mode, Step, assemble, listing
 from .lower import Lowering, input_lanes
 from .tensors import Layout, allocate
 
@@ -84,16 +83,18 @@ def sizes(low: Lowering, made: Assembled, words: int) -> dict[str, int]:
     act = max([v.type.bits for v in low.layouts.values()] + low.widths)
     bound = max(signed_bits(v) for p in low.passes for v in (p.zero, p.lo, p.hi)) - 1
     entry = max((signed_bits(v) for t in low.images.tables for v in (int(t.min()), int(t.max()))), default=1)
-    acc = max([max(t.bits + (not t.signed) for t in low.sums), act + 1])
+    products = any(p.mode == Mode.PRODUCT for p in low.passes)
+    acc = max(max(t.bits + (not t.signed) for t in low.sums), (max(m.width, act + 1) if products else m.width) + act + 1)
     biases = np.concatenate([b.ravel() for b, _ in low.images.params])
     muls = np.concatenate([v.ravel() for _, v in low.images.params])
     positions = [abs(v) for p in low.passes for k in (p.row, p.col) for v in (k.start, *k.deltas(p.counts))]
-    limits = [v for p in low.passes for v in (p.rows, p.cols, *p.counts)]
+    positions += [v for p in low.passes for v in (p.rows, p.cols)]
+    counts = [v for p in low.passes for v in p.counts]
     address = int(words * m.lanes * 2).bit_length()
     unit = int(low.images.weight_words * m.units + 1).bit_length()
     result = max(bound, act, out.bits, entry)
     # no register is wider than what is written to it: addresses wrap around at their own width, zero, lo and hi are signed
-    value = max(address, unit, result + 1, low.images.entries.bit_length(), low.images.param_words.bit_length(), max(limits).bit_length(), 11, act)
+    value = max(address, unit, result + 1, low.images.entries.bit_length(), low.images.param_words.bit_length(), max(counts).bit_length(), 11, act)
     made_of = {
         "Lanes": m.lanes, "Pe": m.pe, "Out": m.out, "InLanes": input_lanes(lay.channels, m.lanes), "InWidth": lay.type.bits,
         "InSigned": int(lay.type.signed), "OutWidth": out.bits, "ActWidth": act, "ActWords": words, "WWidth": m.width, "Halvings": m.halvings,
@@ -101,15 +102,10 @@ def sizes(low: Lowering, made: Assembled, words: int) -> dict[str, int]:
         "BiasWidth": min(acc, max(signed_bits(int(v)) for v in (biases.min(), biases.max()))),
         "MulWidth": max(signed_bits(int(v)) for v in (muls.min(), muls.max())), "ShiftBits": max(1, max(p.shift for p in low.passes).bit_length()),
         "ResWidth": result, "Params": low.images.param_words, "Entries": max(1, low.images.entries),
-        "PosBits": max([*positions, *limits]).bit_length() + 1, "CountBits": max(*limits, *(p.line + p.count for p in low.passes)).bit_length() + 1,
-        "Products": int(any(p.mode == 4 for p in low.passes)), "ValueBits": max(value, max(positions).bit_length() + 1),
+        "PosBits": max(positions).bit_length() + 1, "CountBits": max(*counts, *(p.line + p.count for p in low.passes)).bit_length() + 1,
+        "Products": products, "ValueBits": max(value, max(positions).bit_length() + 1),
         "ProgWords": len(made.words)}
     return {k: int(v) for k, v in made_of.items()}
 
 
 def signed_bits(v: int) -> int: return max(v, -v - 1).bit_length() + 1
-
-
-def output_axis(g: Graph) -> int:
-    """The innermost axis of the output stream."""
-    return inner_axes(g)[g.output.name]

@@ -5,7 +5,8 @@ from ir import Graph
 
 from ..dataflow.emit import literal
 from ..design import TOP, Design, Port, Value, place
-from .compile import Program, compile_graph, output_axis
+from .compile import Program, compile_graph
+from .fuse import inner_axes
 from .isa import Pass
 from .model import cycles, frame_cycles
 
@@ -23,7 +24,7 @@ def core_design(g: Graph, out: Path | str, lanes: int = 8, pe: int = 8, results:
     (source,) = g.inputs
     lay = program.layouts[source.name]
     inputs = [Port("s_axis", source.name, source.type, p["InLanes"], lay.inner)]
-    output = Port("m_axis", g.output.name, g.output.type, 1, output_axis(g))
+    output = Port("m_axis", g.output.name, g.output.type, 1, inner_axes(g)[g.output.name])
     taps = visible(program)
     spent: dict[str, int] = {}
     for s, n in zip(program.steps, cycles(program)):
@@ -41,15 +42,13 @@ def core_design(g: Graph, out: Path | str, lanes: int = 8, pe: int = 8, results:
 def visible(program: Program) -> list[tuple[Value, int]]:
     """Values that one pass writes in full beats, and where the program stands while it does."""
     out, g, m = [], program.graph, program.machine
-    made = {}
+    made, axes = {}, inner_axes(g)
     for s, (_, pc) in zip(program.steps, program.assembled.spans):
         made.setdefault(s.node, []).append((s, pc))
     for n in g.nodes.values():
         match made.get(n.name):
             case [(Pass() as s, pc)] if not s.from_stream and not s.by_element:
-                lay = program.layouts.get(n.name)
-                inner = lay.inner if lay else output_axis(g)
-                lanes = m.out
+                inner, lanes = axes[n.name], m.out
                 if n.type.shape[inner] % lanes == 0 and s.keep == n.type.shape[inner]:
                     out.append((Value(n.name, f"v{len(out)}", "results", n.type, lanes, program.params["ResWidth"], inner), pc))
     return out

@@ -8,6 +8,7 @@ from ir import Add, Conv, Dense, Graph, Input, Ints, MaxPool, Mul, SumPool, User
 from ir.ops import half
 from ir.opset import Concat, Expand, Pad, Reshape, Slice, Transpose
 
+from ..dataflow.orders import channels_inner
 from .fuse import Group, groups, inner_axes
 from .images import Images, Machine
 from .isa import NO_DIGITS, Mode, Pass, Walk
@@ -32,12 +33,15 @@ class Lowering:
     def __post_init__(self):
         self.images = Images(self.machine)
         self.inner = inner_axes(self.g)
+        self.sink = sink(self.g, self.inner)
 
     def run(self) -> "Lowering":
         for group in groups(self.g, self.inner):
             self.lower(group)
+            if group.name == self.sink:
+                break
         if not any(p.to_stream for p in self.passes):
-            name = self.g.output.name
+            name = self.sink
             self.emit(self.elementwise(name, name), Group(name, None, (name,)), name, stream=True)
         return self
 
@@ -157,23 +161,24 @@ class Lowering:
         m, name, head = self.machine, group.name, group.head
         follows = head is None or isinstance(head.op, (Add, Mul))
         lay = Layout(self.g.nodes[name].type, self.layout(x).inner if follows else self.inner[head.name], m.lanes)
-        to_stream = stream or (name == self.g.output.name and not self.g.users()[name])
         sums = head.type if head else self.g.nodes[group.args[0]].type
-        if not to_stream:
-            self.layouts[name] = lay
         mul, at = np.array([1]), 0
         p = replace(p, lo=sums.lo, hi=sums.hi)
         if group.requant:
             op, t = group.requant.op, group.requant.type
             p = replace(p, shift=op.shift, zero=op.zero, lo=t.lo, hi=t.hi)
             mul, at = op.mul, op.axis % len(sums.shape)
+        by_place = len(mul) > 1 and at != lay.inner
+        to_stream = stream or (name == self.sink and not by_place)
+        if not to_stream:
+            self.layouts[name] = lay
         if group.lut:
             p = replace(p, table=self.images.add_table(group.lut.op.table) - group.lut.op.base)
         block, blocks = m.pe if p.mode == Mode.MATRIX else m.lanes, p.counts[3]
         y = Walk(0 if to_stream else self.at(name), (0, 0, 0, block, lay.row, p.counts[4] * lay.row))
         p = replace(p, y=y, count=block, line=blocks * block, keep=lay.channels, to_stream=to_stream)
         bias = np.broadcast_to(np.asarray(bias, np.int64), (lay.channels,))
-        if len(mul) > 1 and at != lay.inner:
+        if by_place:
             for part, factors in by_position(p, mul, sums.shape, lay, at):
                 self.at(x), to_stream or self.at(name)
                 self.append(part, sums, np.full(m.out, bias[0]), np.full(m.out, factors))
@@ -241,6 +246,18 @@ class Lowering:
         self.append(Pass(y, Mode.SUM, (1, 1, 1, self.layout(y).words, 1, 1), rows=0, outside=value, signed=t.signed,
                          second_signed=t.signed, y=Walk(self.at(y), (0, 0, 0, m.lanes, 0, 0)),
                          count=m.lanes, line=m.lanes, keep=m.lanes, lo=t.lo, hi=t.hi), t, np.zeros(m.out), np.ones(m.out))
+
+
+def sink(g: Graph, inner: dict[str, int]) -> str:
+    """The value that is sent out: the output, or what it is a mere reshape of, in the same order of elements."""
+    n = g.output
+    while isinstance(n.op, Reshape) and len(g.users()[n.args[0]]) == 1:
+        x = g.nodes[n.args[0]]
+        have, want = (channels_inner(v.type.shape, inner[v.name]) for v in (x, g.output))
+        if isinstance(x.op, Input) or not np.array_equal(have, want):
+            break
+        n = x
+    return n.name
 
 
 def input_lanes(channels: int, lanes: int) -> int:

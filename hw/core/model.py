@@ -4,6 +4,7 @@ import numpy as np
 from ir import ops
 
 from .compile import Program
+from .fuse import inner_axes
 from .isa import INNER, LEVELS, NO_DIGITS, Mode, Pass, Walk
 
 FILL = 12   # cycles of a pass beside those of its steps and results
@@ -29,16 +30,10 @@ def run(program: Program, x: np.ndarray, keep: bool = False):
         out.append(np.concatenate(sent))
         for k, v in held.items():
             values.setdefault(k, []).append(v)
-    shape, inner = g.output.type.shape, axis(program)
+    shape, inner = g.output.type.shape, inner_axes(g)[g.output.name]
     flow = (*shape[:inner], *shape[inner + 1:], shape[inner])
     result = np.moveaxis(np.array(out).reshape(-1, *flow), -1, inner + 1)
     return {k: np.array(v) for k, v in values.items()} | {g.output.name: result} if keep else result
-
-
-def axis(program: Program) -> int:
-    """The innermost axis of the output."""
-    from .compile import output_axis
-    return output_axis(program.graph)
 
 
 def execute(program: Program, p: Pass, spad: np.ndarray, frame: np.ndarray, sent: list[np.ndarray]) -> None:

@@ -49,9 +49,17 @@ class Life:
 
 
 def allocate(lives: dict[str, Life]) -> tuple[dict[str, int], int]:
-    """Name -> first word, and the words in all: the largest first, each at the lowest place that is free all its life."""
+    """Name -> first word, and the words in all: the best of first fits by size, birth, death, size times life."""
+    orders = (lambda v: (-v.words, v.first), lambda v: (v.first, -v.words), lambda v: (-v.last, -v.words),
+              lambda v: -v.words * (v.last - v.first + 1))
+    tried = [_first_fit(lives, sorted(lives, key=lambda n, order=order: order(lives[n]))) for order in orders]
+    return min(tried, key=lambda made: made[1])
+
+
+def _first_fit(lives: dict[str, Life], order: list[str]) -> tuple[dict[str, int], int]:
+    """Each tensor at the lowest place that is free all its life."""
     placed: dict[str, int] = {}
-    for name in sorted(lives, key=lambda n: (-lives[n].words, lives[n].first)):
+    for name in order:
         mine, at = lives[name], 0
         for start, end in sorted((placed[o], placed[o] + lives[o].words) for o in placed
                                  if lives[o].first <= mine.last and mine.first <= lives[o].last):

@@ -31,7 +31,7 @@ module qs_core_fetch #(
   logic [NearBits:0]    words, left;
   logic                 write, start;
   assign {register, value} = c_data_i;
-  assign c_ready_o         = left == '0;
+  assign c_ready_o         = left == '0 && !a_valid_o;
   assign write             = c_valid_i && c_ready_o;
   assign start             = write && register == '0 && value == ValueBits'(2);
 
