@@ -10,6 +10,7 @@ import sim_graphs
 from hw.core import model
 from hw.core.compile import compile_graph
 from hw.core.design import core_design
+from hw.core.isa import FetchRun
 from hw.core.tensors import Life, allocate
 from ir import (Add, Concat, Conv, Dense, Expand, Graph, Input, Ints, Lut, MaxPool, Mul, Pad, Requant, Reshape, Slice, SumPool,
                 Transpose, UserError, run)
@@ -75,12 +76,22 @@ def test_model(name):
         assert g.output.name in got and not wrong, f"{machine}: {wrong}\n{program.text}"
 
 
+@pytest.mark.parametrize("name,machine,buffer", [("resnet", (8, 8, 2), 24), ("mixed", (4, 2, 1), 24), ("convs", (4, 4, 4), 40)])
+def test_outer_weights(name, machine, buffer):
+    """Weights fetched into halves of a small memory: passes are cut, no value changes."""
+    g = GRAPHS[name]()
+    program = compile_graph(g, *machine, buffer)
+    x = samples(g, 2)
+    assert np.array_equal(model.run(program, x), run(g, x))
+    assert sum(isinstance(s, FetchRun) for s in program.steps) >= 2 and (name != "resnet" or program.images.weight_words > buffer)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name,machine", [("dense_chain", (4, 2, 1)), ("resnet", (8, 8, 2)), ("mixed", (4, 4, 4)), ("moves", (4, 2, 2))])
 def test_equal(name, machine, tmp_path):
     """In Verilator: every output, the very number of cycles, stalls on both sides and a reset in the middle of a frame."""
     g = GRAPHS[name]()
-    design = core_design(g, tmp_path / "design", *machine)
+    design = core_design(g, tmp_path / "design", *machine, buffer=24 if name == "resnet" else 0)
     x = samples(g, 4)
     quiet = simulate(design, x)
     assert np.array_equal(quiet.outputs, run(g, x))

@@ -9,6 +9,7 @@ from ir.rewrite import drop_dead
 from .images import Images, Machine
 from .isa import REG_BITS, Assembled, Mode, Step, assemble, listing
 from .lower import Lowering, input_lanes
+from .outer import fetched
 from .tensors import Layout, allocate
 
 
@@ -47,9 +48,10 @@ class Program:
         return out
 
 
-def compile_graph(g: Graph, lanes: int = 8, pe: int = 8, out: int = 2) -> Program:
+def compile_graph(g: Graph, lanes: int = 8, pe: int = 8, out: int = 2, buffer: int = 0) -> Program:
     """The program of a core with words of `lanes` elements, `pe` rows at once and `out` results a cycle.
 
+    buffer: words of the weight memory where the weights stay outside and are fetched while the core works; 0: they are all inside.
     UserError: parameters that do not fit together, several inputs, an op without a pass.
     """
     for name, value in (("lanes", lanes), ("pe", pe), ("out", out)):
@@ -64,8 +66,13 @@ def compile_graph(g: Graph, lanes: int = 8, pe: int = 8, out: int = 2) -> Progra
     draft = Lowering(g, machine, {}).run()
     bases, words = allocate(draft.lives)
     low = Lowering(g, machine, bases).run()
-    made = assemble(low.passes)
-    return Program(g, machine, low.passes, made, low.images, sizes(low, made, words), low.layouts, bases, low.sums)
+    steps = fetched(low.passes, machine, buffer // 2) if buffer else low.passes
+    made = assemble(steps)
+    params = sizes(low, made, words)
+    if buffer:
+        far = max(1, (low.images.weight_words - 1).bit_length())
+        params |= {"WWords": buffer, "Fetch": 1, "FarBits": far, "ValueBits": max(params["ValueBits"], far, (buffer * machine.units).bit_length())}
+    return Program(g, machine, steps, made, low.images, params, low.layouts, bases, low.sums)
 
 
 def weight_format(g: Graph) -> tuple[int, int]:

@@ -5,9 +5,11 @@ from ir import ops
 
 from .compile import Program
 from .fuse import inner_axes
-from .isa import INNER, LEVELS, NO_DIGITS, Mode, Pass, Walk
+from .images import Machine
+from .isa import INNER, LEVELS, NO_DIGITS, FetchRun, Mode, Pass, Step, Sync, Walk
 
-FILL = 12   # cycles of a pass beside those of its steps and results
+LATENCY = 40  # of the outer memory that a design is simulated with: a request to a DDR3 controller at 100 MHz takes 20 to 60 cycles
+FILL = 12     # cycles of a pass beside those of its steps and results
 
 
 def run(program: Program, x: np.ndarray, keep: bool = False):
@@ -18,16 +20,15 @@ def run(program: Program, x: np.ndarray, keep: bool = False):
     g = program.graph
     out, values = [], {}
     for frame in np.asarray(x, np.int64):
-        spad = np.zeros(program.params["ActWords"] * program.machine.lanes, np.int64)
-        sent: list[np.ndarray] = []
+        state = State(program, frame)
         held: dict[str, np.ndarray] = {}
         for p in program.steps:
-            execute(program, p, spad, frame, sent)
+            execute(program, p, state)
             if keep and p.node in program.layouts:
                 lay = program.layouts[p.node]
                 base = program.bases.get(p.node, 0) * program.machine.lanes
-                held[p.node] = spad[(base + lay.offsets()) % len(spad)]
-        out.append(np.concatenate(sent))
+                held[p.node] = state.spad[(base + lay.offsets()) % len(state.spad)]
+        out.append(np.concatenate(state.sent))
         for k, v in held.items():
             values.setdefault(k, []).append(v)
     shape, inner = g.output.type.shape, inner_axes(g)[g.output.name]
@@ -36,10 +37,26 @@ def run(program: Program, x: np.ndarray, keep: bool = False):
     return {k: np.array(v) for k, v in values.items()} | {g.output.name: result} if keep else result
 
 
-def execute(program: Program, p: Pass, spad: np.ndarray, frame: np.ndarray, sent: list[np.ndarray]) -> None:
-    """One pass: reads and writes `spad` (elements), or takes the frame, or adds to what is sent."""
-    m, size = program.machine, len(spad)
-    sums = stream_in(program, p, frame) if p.from_stream else accumulate(program, p, spad)
+class State:
+    """What changes while a frame is computed: elements of the scratchpad, bits of the weight memory, what has been sent."""
+
+    def __init__(self, program: Program, frame: np.ndarray):
+        p, self.frame, self.sent = program.params, frame, []
+        self.spad = np.zeros(p["ActWords"] * program.machine.lanes, np.int64)
+        self.outer = program.images.weight_bits()
+        self.weights = np.zeros((p["WWords"], program.machine.word_bits), np.uint8) if p.get("Fetch") else self.outer
+
+
+def execute(program: Program, p: Step, state: State) -> None:
+    """One step of the program."""
+    m, size = program.machine, len(state.spad)
+    match p:
+        case FetchRun():
+            state.weights[p.near:p.near + p.words] = state.outer[p.far:p.far + p.words]
+            return
+        case Sync():
+            return
+    sums = stream_in(program, p, state.frame) if p.from_stream else accumulate(program, p, state)
     groups = sums.reshape(-1, sums.shape[-1])[:, :p.count]
     lane = np.arange(p.count)
     y, q = address(p.y, p.counts)[:, None] + lane, address(p.p, p.counts)[:, None] + (lane // m.out if p.moves else 0 * lane)
@@ -51,9 +68,9 @@ def execute(program: Program, p: Pass, spad: np.ndarray, frame: np.ndarray, sent
         table = np.concatenate(program.images.tables)
         result = table[np.clip(result + p.table, 0, len(table) - 1)]
     if p.to_stream:
-        sent.append(result[counts])
+        state.sent.append(result[counts])
     else:
-        spad[y[counts] % size] = result[counts]
+        state.spad[y[counts] % size] = result[counts]
 
 
 def stream_in(program: Program, p: Pass, frame: np.ndarray) -> np.ndarray:
@@ -62,22 +79,22 @@ def stream_in(program: Program, p: Pass, frame: np.ndarray) -> np.ndarray:
     return np.moveaxis(frame, lay.inner, -1).reshape(-1, p.count)
 
 
-def accumulate(program: Program, p: Pass, spad: np.ndarray) -> np.ndarray:
+def accumulate(program: Program, p: Pass, state: State) -> np.ndarray:
     """(groups, lanes or rows) sums of products, a level of outer loops at a time to spare memory."""
     m, parts = program.machine, []
     for k in range(p.counts[-1]):
         cut = [Walk(w.start + k * w.strides[-1], w.strides) for w in (p.x, p.row, p.col, p.w)]
-        parts.append(_accumulate(program, p, spad, (*p.counts[:-1], 1), *cut))
+        parts.append(_accumulate(program, p, state, (*p.counts[:-1], 1), *cut))
     return np.concatenate(parts).reshape(-1, m.pe if p.mode == Mode.MATRIX else m.lanes)
 
 
-def _accumulate(program: Program, p: Pass, spad: np.ndarray, counts, xw: Walk, rw: Walk, cw: Walk, ww: Walk) -> np.ndarray:
+def _accumulate(program: Program, p: Pass, state: State, counts, xw: Walk, rw: Walk, cw: Walk, ww: Walk) -> np.ndarray:
     m = program.machine
     at = address(xw, counts, inner=True)
     row, col = address(rw, counts, inner=True), address(cw, counts, inner=True)
     seen = ((row >= 0) & (row < p.rows) & (col >= 0) & (col < p.cols))[..., None]
     lanes = np.arange(m.lanes)
-    x = spad[(at[..., None] + (0 * lanes if p.by_element else lanes)) % len(spad)]
+    x = state.spad[(at[..., None] + (0 * lanes if p.by_element else lanes)) % len(state.spad)]
     x = np.where(seen, x, p.outside)                       # (groups, n2, n1, n0, lanes)
     if p.mode == Mode.MAX:
         return np.where(seen, x, np.iinfo(np.int64).min).max((1, 2, 3))
@@ -87,7 +104,7 @@ def _accumulate(program: Program, p: Pass, spad: np.ndarray, counts, xw: Walk, r
         return x.prod(3).sum((1, 2))
     unit = address(ww, counts, inner=True)
     rows = m.pe if p.mode == Mode.MATRIX else 1
-    w = read_weights(program, unit, rows, p.format)       # (groups, n2, n1, n0, rows, lanes)
+    w = read_weights(m, state.weights.ravel(), unit, rows, p.format)       # (groups, n2, n1, n0, rows, lanes)
     terms = (w * x[..., None, :]).sum(-1) if p.mode == Mode.MATRIX else w[..., 0, :] * x
     terms = terms.sum((1, 3))                              # (groups, n1, results)
     if p.digits == NO_DIGITS:
@@ -98,14 +115,12 @@ def _accumulate(program: Program, p: Pass, spad: np.ndarray, counts, xw: Walk, r
     return total
 
 
-def read_weights(program: Program, unit: np.ndarray, rows: int, form: int) -> np.ndarray:
-    """Weights (..., rows, lanes) that a step at each unit reads."""
-    m = program.machine
+def read_weights(m: Machine, flat: np.ndarray, unit: np.ndarray, rows: int, form: int) -> np.ndarray:
+    """Weights (..., rows, lanes) that a step at each unit reads from a memory of these bits."""
     bits = m.width >> form
     step = rows * m.lanes * bits
     first = unit * (m.lanes * (m.width >> m.halvings))
     distinct, back = np.unique(first, return_inverse=True)
-    flat = program.images.weight_bits().ravel()
     raw = flat[distinct[:, None] + np.arange(step)].reshape(len(distinct), rows, m.lanes, bits).astype(np.int64)
     w = (raw << np.arange(bits)).sum(-1)
     return (w - ((w >> bits - 1) << bits))[back.reshape(unit.shape)]
@@ -122,9 +137,25 @@ def address(walk: Walk, counts, inner: bool = False) -> np.ndarray:
     return grid.reshape(-1, *shape[INNER:]) if inner else grid.reshape(-1)
 
 
-def cycles(program: Program) -> dict[str, int]:
-    """Cycles of each step from the word that starts it to the next one that is taken, as the hardware needs them; in order."""
-    return [pass_cycles(p, program.machine.out) for p in program.steps]
+def cycles(program: Program, latency: int = LATENCY) -> list[int]:
+    """Cycles of each step and the register writes before it, in order; the last is HALT's.
+
+    latency: of the outer memory, from a request that it takes to the cycle before its first word; then there is a word each cycle.
+    """
+    out, now, free = [], 0, 0    # free: when the last fetch is over
+    for s, (begin, end) in zip(program.steps, program.assembled.spans):
+        start = now
+        match s:
+            case Pass():
+                now += end - begin + pass_cycles(s, program.machine.out)
+            case FetchRun():
+                now = max(now, free) + end - begin
+                free = now + 2 + latency + s.words
+                now += 1
+            case Sync():
+                now = max(now, free) + 1
+        out.append(now - start)
+    return [*out, 1]
 
 
 def pass_cycles(p: Pass, out: int) -> int:
@@ -163,7 +194,6 @@ def stream_cycles(p: Pass, out: int, steps: int, groups: int, beats: int) -> int
     return sent
 
 
-def frame_cycles(program: Program) -> int:
-    """Cycles from one frame to the next: every register write, every pass, and HALT."""
-    writes = len(program.assembled.words) - 1 - len(program.steps)
-    return writes + sum(cycles(program)) + 1
+def frame_cycles(program: Program, latency: int = LATENCY) -> int:
+    """Cycles from one frame to the next."""
+    return sum(cycles(program, latency))

@@ -1,0 +1,96 @@
+"""Which core fits a device, and what it then takes: cycles, LUTs, memory, and the stream of weights where they stay outside."""
+import math
+from dataclasses import dataclass
+
+from ir import Graph, UserError
+from ir.target import Target
+
+from ..cost.memory import BLOCKS, place
+from ..targets import DSP_BITS, fpga
+from .compile import Program, compile_graph
+from .model import frame_cycles
+
+SHAPES = [(2, 1, 1), (4, 1, 1), (4, 2, 1), (4, 4, 1), (8, 2, 1), (8, 4, 1), (8, 8, 2), (16, 4, 1), (16, 8, 2), (16, 16, 2), (32, 16, 2), (32, 32, 4)]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A core on a device: used, what it takes (LUTs estimated, DSPs and block RAMs counted); memory, block RAMs of each memory."""
+    lanes: int
+    pe: int
+    out: int
+    cycles: int
+    used: dict[str, int]
+    memory: dict[str, int]
+    bits: dict[str, int]
+
+    @property
+    def text(self) -> str:
+        """One line."""
+        kb = ", ".join(f"{k} {v / 8192:,.1f} KB" for k, v in self.bits.items())
+        return (f"core {self.lanes}x{self.pe}x{self.out}: {self.cycles:,} cycles a frame, about {self.used['lut']:,} LUTs, "
+                f"{self.used['dsp']} DSPs, {self.used['bram']} block RAMs ({kb})")
+
+
+def shape(text: str) -> tuple[int, int, int]:
+    """`8x8` or `8x8x2`: elements of a word, rows at once, results a cycle (by default as many as keep up: one for each 4 rows, up to 4)."""
+    try:
+        numbers = [int(v) for v in text.split("x")]
+        lanes, pe, out = numbers if len(numbers) == 3 else (*numbers, max(1, min(4, numbers[1] // 4)))
+    except ValueError:
+        raise UserError(f"core {text!r}: give LANESxROWS or LANESxROWSxRESULTS, such as 8x8 or 16x8x2, or auto") from None
+    return lanes, pe, out
+
+
+def fit(g: Graph, target: str | Target | None = None, text: str = "auto") -> Fit:
+    """The fastest core for the graph that fits the device; with a shape (see `shape`) that one.
+
+    UserError: none fits; it says by how much the smallest, or the one asked for, is too large, and for memory which one.
+    """
+    t = fpga(target)
+    if t.family not in BLOCKS:
+        raise UserError(f"target {t.name!r}: block RAMs of the core are counted for {', '.join(BLOCKS)} only; give --core a shape, such as 8x8")
+    tried = [estimate(compile_graph(g, *s), t) for s in (SHAPES if text == "auto" else [shape(text)])]
+    good = [f for f in tried if not excess(f, t)]
+    if not good:
+        least = min(tried, key=lambda f: max(f.used[r] / t.resources[r] for r in f.used))
+        r, over = max(excess(least, t).items(), key=lambda e: e[1] / t.resources[e[0]])
+        which = ""
+        if r == "bram":
+            name = max(least.memory, key=least.memory.get)
+            which = f", most of them for {name} ({least.bits[name] / 8192:,.0f} KB)"
+        raise UserError(f"no core fits {t.name}: {least.lanes}x{least.pe} needs {least.used[r]:,} {r}, {over:,} more than there are{which}")
+    return min(good, key=lambda f: (f.cycles, f.used["lut"]))
+
+
+def excess(f: Fit, t: Target) -> dict[str, int]:
+    """Resource -> how much of it is missing."""
+    return {r: n - t.resources[r] for r, n in f.used.items() if n > t.resources[r]}
+
+
+def estimate(program: Program, t: Target) -> Fit:
+    """What a program's core takes on a device."""
+    p, m = program.params, program.machine
+    shapes = {"activations": (p["ActWords"], p["ActWidth"], m.lanes), "weights": (p["WWords"], m.word_bits, 1),
+              "parameters": (p["Params"], m.out * (p["BiasWidth"] + p["MulWidth"]), 1), "program": (p["ProgWords"], 7 + p["ValueBits"], 1),
+              "tables": (p["Entries"], p["ResWidth"], m.out)}
+    memory = {k: n * place(depth, width, k == "activations", t.family).bram for k, (depth, width, n) in shapes.items()}
+    bits = {k: depth * width * n for k, (depth, width, n) in shapes.items() if depth > 1}
+    small = t.dsp_bits or DSP_BITS
+    products = m.lanes * m.pe
+    wide = min(p["WWidth"], p["ActWidth"] + 1) >= small
+    dsp = products * (math.ceil((p["ActWidth"] + 1) / 18) * math.ceil(p["WWidth"] / 18) if wide else 0)
+    dsp += m.out * math.ceil(p["AccWidth"] / 18) * math.ceil(p["MulWidth"] / 18)
+    return Fit(m.lanes, m.pe, m.out, frame_cycles(program), {"lut": luts(p, 0 if wide else products), "dsp": dsp, "bram": sum(memory.values())},
+               memory, bits)
+
+
+def luts(p: dict[str, int], products: int) -> int:
+    """LUTs (of 4 inputs) of a core with these parameters, of which so many products are made of LUTs; fitted to five syntheses for ECP5."""
+    rows = p["Pe"] * p["Lanes"]
+    return round(BASE + PRODUCT * products * (p["ActWidth"] + 1) * p["WWidth"] + SUM * rows * (p["ActWidth"] + 1 + p["WWidth"])
+                 + LANE * p["Lanes"] * p["AccWidth"] + RESULT * p["Out"] * (p["AccWidth"] + p["MulWidth"])
+                 + FORMAT * p["Halvings"] * rows * p["WWidth"])
+
+
+BASE, PRODUCT, SUM, LANE, RESULT, FORMAT = 1000, 1.1, 0.5, 4.0, 10.0, 1.0
