@@ -12,6 +12,8 @@ class Improve(Search):
         if not moves: return
         self.sums.log, self.pool, self.where = None, [], {}
         for row in self.sums.rows: self._enter(row)
+        many = any(len({k >> 6 for k in t}) < len(t) for t in self.sums.rows.values())
+        self.moves = [self.apart] * 6 + [self.replace] + [self.respell] * 2 * many
         best, kept = self.total, self._copy()
         for n in range(moves):
             if not self.pool: break
@@ -27,16 +29,10 @@ class Improve(Search):
         s.changed.clear()
         s.fresh.clear()
         before = self.total
-        node = rnd.choice(self.pool)
-        if node not in s.rows or not s.users[node]:
-            self._leave(node)
+        banned = rnd.choice(self.moves)()
+        if banned is None:
+            s.undo()
             return False
-        banned = self.tabu(node) if rnd.random() < 0.8 else ()
-        self.dissolve(node)
-        while rnd.random() < 0.4:
-            near = [k >> 6 for r in s.changed if r in s.rows for k in s.rows[r] if k >> 6 >= s.inputs]
-            if near: self.dissolve(rnd.choice(near))
-            else: break
         self.reshare(Taste(rnd.choice((0.0, 0.5, 1.0)), rnd.choice((0.8, 1.0, 1.0, 1.5)), 0.0, rnd.choice((0.1, 0.5, 1.0))), banned)
         touched = list(s.changed)
         self.refresh([r for r in touched if r in s.rows])
@@ -54,6 +50,50 @@ class Improve(Search):
         self.total = before
         self.refresh([r for r in s.changed if r in s.rows])
         return False
+
+    def apart(self) -> set[int] | None:
+        """Take apart a sum, often others near it."""
+        s, rnd = self.sums, self.random
+        node = rnd.choice(self.pool)
+        if node not in s.rows or not s.users[node]: return self._leave(node)
+        banned = self.tabu(node) if rnd.random() < 0.8 else set()
+        self.dissolve(node)
+        while rnd.random() < 0.4:
+            near = [k >> 6 for r in s.changed if r in s.rows for k in s.rows[r] if k >> 6 >= s.inputs]
+            if not near: break
+            self.dissolve(rnd.choice(near))
+        return banned
+
+    def replace(self) -> set[int] | None:
+        """Write a sum as another one that has terms in common with it, plus the difference."""
+        s, rnd = self.sums, self.random
+        row = rnd.choice(list(s.rows))
+        key = rnd.choice(list(s.rows[row]))
+        other = rnd.choice(list(s.users[key >> 6]))
+        shifts = [(key & 63) - at for at, _ in s.uses(other, key >> 6)]
+        shift = rnd.choice(shifts)
+        if other == row or shift < 0 or self.depth[other] > self.depth[row]: return None    # it might be made of this row
+        sign = s.rows[row][key] * s.rows[other][key - shift]
+        terms = [(k + shift, g * sign) for k, g in s.rows[other].items()]
+        if 2 * sum(s.rows[row].get(k) == g for k, g in terms) < len(terms): return None
+        for k, g in terms: s.edit(row, k, -g)
+        s.edit(row, other << 6 | shift, sign)
+        return set()
+
+    def respell(self) -> set[int] | None:
+        """3x = 2x + x = 4x - x: another way to write a multiple with as many digits."""
+        s, rnd = self.sums, self.random
+        row = rnd.choice(list(s.rows))
+        terms = s.rows[row]
+        ways = [(k, 1) for k, g in terms.items() if terms.get(k + 1) == g] + [(k, 2) for k, g in terms.items() if terms.get(k + 2) == -g]
+        if not ways: return None
+        key, step = rnd.choice(ways)
+        sign = terms[key]
+        s.drop(row, key)
+        s.drop(row, key + step)
+        s.edit(row, key, -sign)
+        s.edit(row, key + 3 - step, sign if step == 1 else -sign)
+        return set()
 
     def dissolve(self, node: int) -> None:
         """Put a sum's terms wherever it is used."""
