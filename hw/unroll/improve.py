@@ -35,10 +35,10 @@ class Improve(Search):
             return False
         self.reshare(Taste(rnd.choice((0.0, 0.5, 1.0)), rnd.choice((0.8, 1.0, 1.0, 1.5)), 0.0, rnd.choice((0.1, 0.5, 1.0))), banned)
         touched = list(s.changed)
-        self.refresh([r for r in touched if r in s.rows])
+        deeper = self.refresh(touched)
         old = {r: self.costs.get(r) for r in touched}
         self.settle()
-        if not self.late() and (self.total <= before or rnd.random() < math.exp((before - self.total) / t)):
+        if not self.late(touched + deeper) and (self.total <= before or rnd.random() < math.exp((before - self.total) / t)):
             for r in touched:
                 for k in s.rows.get(r, ()): self._enter(k >> 6)
                 if r not in s.rows: self._leave(r)
@@ -48,7 +48,7 @@ class Improve(Search):
             if c is None: self.costs.pop(r, None)
             else: self.costs[r] = c
         self.total = before
-        self.refresh([r for r in s.changed if r in s.rows])
+        self.refresh(touched)
         return False
 
     def apart(self) -> set[int] | None:

@@ -39,6 +39,7 @@ class Search:
         self.sums, self.family, self.limit, self.biased = sums, family, limit, biased
         self.random = random.Random(seed)
         self.fan_in = family.terms
+        self.weights = [family.terms ** d for d in range(256)]
         self.depth: dict[int, int] = {i: 0 for i in range(sums.inputs)}
         self.costs: dict[int, float] = {}
         self.total = 0.0
@@ -48,39 +49,43 @@ class Search:
     def cost(self, row: int) -> float:
         s = self.sums
         items = [(s.spans[k >> 6] << (k & 63), k & 63) for k in s.rows[row]]
-        total, own = cost_of(items, self.rooted(row), self.family), s.of_output[row]
+        total, own = cost_of(items, self.rooted(row), self.family), s.of_output.get(row, ())
         if own and not self.rooted(row): total += sum(cost_of([(s.spans[row], 0)], True, self.family) for j in own if self.biased[j])
         return total
 
-    def refresh(self, rows) -> None:
-        """Depths of these sums and of all that are made of them."""
-        todo = dict.fromkeys(rows)
+    def refresh(self, rows) -> list[int]:
+        """Depths of these sums and of all that are made of them; -> those that changed."""
+        todo, changed, users = dict.fromkeys(r for r in rows if r in self.sums.rows), [], self.sums.users
         while todo:
             row = next(iter(todo))
             del todo[row]
             deep = self.level(row)
             if deep != self.depth.get(row):
                 self.depth[row] = deep
-                todo.update(dict.fromkeys(self.sums.users[row]))
+                changed.append(row)
+                todo.update(dict.fromkeys(users[row]))
+        return changed
 
     def level(self, row: int) -> int:
         """Least depth of a sum whose terms arrive as they do."""
         return levels(self.load(row), self.fan_in, self.rooted(row))
 
     def load(self, row: int) -> int:
-        depth, f = self.depth, self.fan_in
+        depth, weights = self.depth, self.weights
         load = 0
-        for k in self.sums.rows[row]: load += f ** depth.get(k >> 6, 0)
+        for k in self.sums.rows[row]: load += weights[depth.get(k >> 6, 0)]
         return load
 
     def rooted(self, row: int) -> bool:
         """The constant of an output is added by the last adder of this sum, which nobody else uses."""
-        own = self.sums.of_output[row]
-        return len(own) == 1 and self.biased[own[0]] and not self.sums.users[row]
+        own = self.sums.of_output.get(row)
+        return own is not None and len(own) == 1 and self.biased[own[0]] and not self.sums.users[row]
 
-    def late(self) -> bool:
+    def late(self, rows=None) -> bool:
+        """An output among these sums, or any, is deeper than the limit."""
         if self.limit is None: return False
-        return any(o and self.depth[o[0]] + (self.biased[j] and not self.rooted(o[0])) > self.limit for j, o in enumerate(self.sums.outputs))
+        own, biased, depth = self.sums.of_output, self.biased, self.depth
+        return any(depth[r] + (biased[j] and not self.rooted(r)) > self.limit for r in (own if rows is None else rows) for j in own.get(r, ()))
 
     def value(self, p: int, taste: Taste) -> float:
         """What a pattern is worth, <= 0 for nothing."""
@@ -119,10 +124,11 @@ class Search:
         """Share a pattern and tidy up behind it; False if it does not occur twice, or only where it would come too late."""
         for allowed in (None, self.in_time(p)) if self.limit is not None else (None,):
             done = self.share(p, allowed)
-            self.refresh([r for r in self.sums.changed if r in self.sums.rows])
-            if done and not self.late(): return True
+            touched = list(self.sums.changed)
+            deeper = self.refresh(touched)
+            if done and not self.late(touched + deeper): return True
             self.sums.undo()
-            self.refresh([r for r in self.sums.changed if r in self.sums.rows])
+            self.refresh(touched)
         return False
 
     def in_time(self, p: int):

@@ -167,7 +167,7 @@ class Sums:
         while todo:
             row = todo.pop()
             if row not in self.rows: continue
-            users, terms, own = self.users[row], self.rows[row], self.of_output[row]
+            users, terms, own = self.users[row], self.rows[row], self.of_output.get(row)
             if len(terms) > 1 and (own or len(users) > 1 or sum(users.values()) > 1): continue
             if own and len(terms) > 1: continue
             for u in list(users):
