@@ -1,5 +1,6 @@
 """Synthesis, place and route of generated designs: counts, layers, clock, cache, files and messages."""
 import json
+import os
 import sys
 
 import pytest
@@ -11,6 +12,7 @@ import hw.synth.yosys
 from hw.synth.harness import harness
 from hw.synth.layers import layer_of, owners, used
 from hw.synth.timing import critical, fmax_mhz, owner, slowest, told
+from hw.synth.tools import Stopped, call, last_line
 from hw.targets import FAMILIES, TARGETS
 from ir import UserError, store
 from ir.target import Target
@@ -191,7 +193,7 @@ def test_one_line_each(design, routed, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"^synthesis of qs_top took more than 0.01 s and was stopped; allow more time or fold the design more$"):
         hw.synth_design(d.folder, "ecp5-45k", limit_s=0.01, cache=tmp_path)
     monkeypatch.setattr(hw.synth.nextpnr, "command", lambda tool: [sys.executable, "-c", "import time; time.sleep(60)"])
-    with pytest.raises(UserError, match=r"^place and route of qs_top took more than [\d.]+ s and was stopped at: start; "
+    with pytest.raises(UserError, match=r"^place and route of qs_top took more than [\d.]+ s and was stopped at: the start; "
                                         r"allow more time, fold the design more, or go without routing$"):
         hw.synth_design(d.folder, "ecp5-25k", limit_s=8, route=True, seed=7, cache=cache)
     text = "print('ERROR: Unable to route.'); raise SystemExit(3)"
@@ -205,9 +207,39 @@ def test_one_line_each(design, routed, tmp_path, monkeypatch):
         hw.synth.nextpnr.route({}, "qs_top", FAMILIES["ecp5"], hw.synth.nextpnr.PARTS["ecp5-25k"], [], 9)
 
 
-def test_packing_that_does_not_fit_is_told():
-    utilisation = {"TRELLIS_FF": [10, 24288], "TRELLIS_COMB": [31204, 24288]}
-    assert hw.synth.nextpnr._reason(utilisation, "ERROR: Unable to place cell 'x'", 255) == (
-        "it needs 31,204 TRELLIS_COMB where the device has 24,288 (6,916 too many); take a larger device or fold the design more")
-    assert hw.synth.nextpnr._reason({}, "Info: x\nERROR: Unable to place cell 'x'", 255) == "Unable to place cell 'x'"
-    assert hw.synth.nextpnr._reason({}, "", 137) == "nextpnr ended with 137 and no report"
+@pytest.mark.slow
+def test_packed_cells_that_do_not_fit_are_told(design, routed, monkeypatch):
+    """Mapping counts LUTs, packing counts cells: where those are too many nextpnr gives up, and the report says why."""
+    log = "Info: \tTRELLIS_COMB:   31204/  24288   128%\nInfo: \tTRELLIS_FF:    3363/  24288    13%\nERROR: Unable to place cell 'x'\n"
+    text = f"open('nextpnr.log', 'w').write({log!r}); raise SystemExit(255)"
+    monkeypatch.setattr(hw.synth.nextpnr, "command", lambda tool: [sys.executable, "-c", text])
+    r = hw.synth_design(design[0].folder, "ecp5-25k", route=True, seed=3, cache=design[1])
+    most = max(r["layers"], key=lambda row: row["lut"])
+    assert not r["fits"] and "fmax_mhz" not in r and r["packed"] == {"TRELLIS_COMB": [31204, 24288], "TRELLIS_FF": [3363, 24288]}
+    assert r["why"] == (f"packed, the design needs 31,204 TRELLIS_COMB where ecp5-25k has 24,288 (6,916 too many); "
+                        f"most LUT: {most['layer']} with {most['lut']}")
+
+
+def test_what_nextpnr_says_is_the_reason():
+    assert hw.synth.nextpnr._reason("Info: x\nERROR: Unable to place cell 'x'", 255) == "Unable to place cell 'x'"
+    assert hw.synth.nextpnr._reason("", 137) == "nextpnr ended with 137 and no report"
+
+
+def test_a_tool_ends_with_the_wait_for_it(tmp_path):
+    """Ctrl-C, here in the middle of telling progress, leaves no program behind; nor does a limit."""
+    text = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    for how in ("interrupt", "limit"):
+        def watch():
+            if how == "interrupt" and (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+                raise KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt if how == "interrupt" else Stopped):
+            call([sys.executable, "-c", text], tmp_path, 60 if how == "interrupt" else 2, watch)
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / "pid").read_text()), 0)
+    assert call([sys.executable, "-c", "print('said'); raise SystemExit(3)"], tmp_path, 60) == (3, "said\n")
+
+
+def test_the_last_line_of_a_log(tmp_path):
+    (tmp_path / "log").write_text("1.2. Executing ABC9 pass.\nother\n2.10. Executing OPT pass (x).\nmore\n")
+    assert last_line(tmp_path / "log", hw.synth.yosys.PASS) == "OPT pass (x)."
+    assert last_line(tmp_path / "log", "Info:") == "" and last_line(tmp_path / "none") == ""

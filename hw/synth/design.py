@@ -17,11 +17,12 @@ from ..targets import DSP_BITS, FAMILIES, fpga
 from . import nextpnr, timing
 from .layers import layer_of, owners, used
 from .nextpnr import PARTS
-from .report import counts, layers, save
+from .report import counts, layers, save, unfit
 from .tools import version
 from .yosys import ARITH, netlist, script
 
 Step = Callable[[str], contextlib.AbstractContextManager]
+Watch = Callable[[str], None]
 KEPT_ATTRIBUTES = ("hdlname", "src")
 
 
@@ -44,31 +45,33 @@ def synth_design(folder: Path | str, device: str | Target | None = None, limit_s
     design, target, start, step = load(folder), fpga(device), time.monotonic(), step or quiet
     part, nodes = PARTS.get(target.name) if route or pack else None, list(load_graph(design.folder).nodes)
     tools = {"yosys": version("yosys")}
-    with step("synthesis with Yosys"):
-        module = mapped(design, target, tools["yosys"], limit_s, cache)
+    with step("synthesis with Yosys") as progress:
+        module = mapped(design, target, tools["yosys"], limit_s, cache, told(progress))
     report = counts(target, used(module, FAMILIES[target.family]), nodes)
     report |= {"tools": tools, "seconds": {"yosys": round(time.monotonic() - start, 1)}}
     made = None
     if part and report["fits"]:
         tools["nextpnr"] = version(part.tool)
         with step(f"{'packing' if pack else 'place and route'} with {part.tool}") as progress:
-            made = routed(module, target, tools, (clock_mhz or target.clock_mhz, seed, pack), limit_s - (time.monotonic() - start), cache, progress)
+            left = limit_s - (time.monotonic() - start)
+            made = routed(module, target, tools, (clock_mhz or target.clock_mhz, seed, pack), left, cache, told(progress))
         report |= found(made, module, nodes) | {"seed": seed, "clock_mhz": clock_mhz or target.clock_mhz}
         layers(report, nodes)
+        unfit(report)
         report["seconds"]["nextpnr"] = round(time.monotonic() - start - report["seconds"]["yosys"], 1)
     if write:
         save(design.folder, report, module, made, part)
     return report
 
 
-def mapped(design: Design, target: Target, tool: str, limit_s: float, cache: Path | str | None) -> dict:
+def mapped(design: Design, target: Target, tool: str, limit_s: float, cache: Path | str | None, watch: Watch | None = None) -> dict:
     """The flat, mapped netlist of the design: from the cache, or synthesized."""
     family, kept = FAMILIES[target.family], Kept("netlist", cache)
     files = sorted(design.folder.glob("*.mem"))
     text = script([p.name for p in design.sources], TOP, {}, family, target.dsp_bits or DSP_BITS, instances(design))
     key = (*((p.name, digest(p.read_bytes())) for p in (*design.sources, *files, ARITH)), text, tool)
     if (entry := kept.get(*key)) is None:
-        made = netlist(design.sources, TOP, files, text, limit_s)
+        made = netlist(design.sources, TOP, files, text, limit_s, watch)
         entry = kept.put({"module": _packed(_trimmed(made))}, *key)
     return json.loads(gzip.decompress(base64.b64decode(entry["module"])))
 
@@ -78,14 +81,13 @@ def instances(design: Design) -> list[str]:
     return re.findall(r"^  (?:\)|\w+) (\w+) \($", (design.folder / f"{TOP}.sv").read_text(), re.M)
 
 
-def routed(module: dict, target: Target, tools: dict, aim: tuple[float, int, bool], limit_s: float, cache: Path | str | None, progress) -> dict:
+def routed(module: dict, target: Target, tools: dict, aim: tuple[float, int, bool], limit_s: float, cache: Path | str | None,
+           watch: Watch | None = None) -> dict:
     """What nextpnr.route made of the netlist: from the cache, or routed.  aim: clock in MHz, seed, only packed."""
     part, kept = PARTS[target.name], Kept("routing", cache)
     given = nextpnr.arguments(part, *aim)
     key = (digest(json.dumps(module, sort_keys=True)), given, tools)
     if (entry := kept.get(*key)) is None:
-        start = time.monotonic()
-        watch = (lambda text: progress(None, None, f"{text} ({time.monotonic() - start:.0f} s)")) if progress else None
         entry = kept.put(nextpnr.route(module, TOP, FAMILIES[target.family], part, given, limit_s, watch), *key)
     return entry
 
@@ -99,6 +101,12 @@ def found(made: dict, module: dict, nodes: list[str]) -> dict:
     fmax, path = timing.fmax_mhz(made["report"]), timing.critical(made["report"], own)
     return out | {"fmax_mhz": fmax and round(fmax, 2), "path": path, "slowest_ns": timing.slowest(made["report"], own),
                   "critical": path and timing.told(path, lambda at: layer_of(at, nodes) or TOP)}
+
+
+def told(progress) -> Watch | None:
+    """What a tool says last, passed on with the seconds that have gone by; progress: what a step yields."""
+    start = time.monotonic()
+    return progress and (lambda text: progress(None, None, f"{text} ({time.monotonic() - start:.0f} s)"))
 
 
 @contextlib.contextmanager

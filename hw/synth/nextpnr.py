@@ -13,7 +13,7 @@ from ir import UserError
 
 from ..targets import Family
 from . import harness, yosys
-from .tools import Stopped, call, command
+from .tools import Stopped, call, command, last_line
 
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.M)
 
@@ -54,9 +54,9 @@ def arguments(part: Part, clock_mhz: float, seed: int, pack: bool) -> list[str]:
 def route(module: dict, top: str, family: Family, part: Part, given: list[str], limit_s: float, watch: Callable[[str], None] | None = None) -> dict:
     """Places and routes module `top`, mapped, in its harness, with `given` arguments.
 
-    Returns {"utilisation": {cell: [used, available]}, "harness": {resource: number}, "log"}, and unless only packed "report",
-    nextpnr's own, and "config", the configuration (gzip, base64).  Of the cells used the harness's are not taken off.
-    UserError: nextpnr missing, the part too small, no legal placement or route, or `limit_s` seconds over.
+    Returns {"utilisation": {cell: [used, available]}, "harness": {resource: number}, "log"}, and unless it was only packed or needs
+    more cells than there are "report", nextpnr's own, and "config", the configuration (gzip, base64).  Of the cells used the
+    harness's are not taken off.  UserError: nextpnr missing, no legal placement or route, or `limit_s` seconds over.
     """
     start, end = command(part.tool), time.monotonic() + limit_s
     with tempfile.TemporaryDirectory(prefix="qs_route_") as d:
@@ -65,16 +65,17 @@ def route(module: dict, top: str, family: Family, part: Part, given: list[str], 
         (work / "harness.sv").write_text(harness.harness(top, {n: (p["direction"], len(p["bits"])) for n, p in module["ports"].items()}))
         yosys.run(work, harness.script(top, family.synth), harness.NAME, limit_s, "routed.json")
         try:
-            code, said = call([*start, *given], work, end - time.monotonic(), watch and (lambda: watch(_phase(work / "nextpnr.log"))))
+            code, said = call([*start, *given], work, end - time.monotonic(), watch and (lambda: watch(last_line(work / "nextpnr.log", "Info:"))))
         except Stopped:
-            raise UserError(f"place and route of {top} took more than {limit_s:.3g} s and was stopped at: {_phase(work / 'nextpnr.log')}; "
+            at = last_line(work / "nextpnr.log", "Info:") or "the start"
+            raise UserError(f"place and route of {top} took more than {limit_s:.3g} s and was stopped at: {at}; "
                             "allow more time, fold the design more, or go without routing") from None
         log = (work / "nextpnr.log").read_text() if (work / "nextpnr.log").is_file() else said
         made = {"utilisation": {c: [int(n), int(of)] for c, n, of in UTILISATION.findall(log)}, "log": log,
                 "harness": family.count(yosys.cells(work / "harness_stat.json"))}
-        if code:
-            raise UserError(f"place and route of {top} failed: {_reason(made['utilisation'], log + said, code)}")
-        if (work / "report.json").is_file():
+        if code and not any(n > of for n, of in made["utilisation"].values()):
+            raise UserError(f"place and route of {top} failed: {_reason(log + said, code)}")
+        if not code and (work / "report.json").is_file():
             made["report"] = json.loads((work / "report.json").read_text())
             made["config"] = base64.b64encode(gzip.compress((work / part.config[1]).read_bytes(), mtime=0)).decode()
         return made
@@ -98,20 +99,6 @@ def bitstream(part: Part, config: bytes, limit_s: float) -> bytes | None:
         return (Path(d) / name).read_bytes()
 
 
-def _phase(log: Path) -> str:
-    """What nextpnr wrote last."""
-    try:
-        with open(log, "rb") as f:
-            f.seek(max(0, log.stat().st_size - 2000))
-            lines = [line for line in f.read().decode(errors="replace").splitlines() if line.startswith("Info:")]
-        return lines[-1].removeprefix("Info:").strip()[:60] if lines else "start"
-    except OSError:
-        return "start"
-
-
-def _reason(utilisation: dict, text: str, code: int) -> str:
-    for cell, (n, of) in utilisation.items():
-        if n > of:
-            return f"it needs {n:,} {cell} where the device has {of:,} ({n - of:,} too many); take a larger device or fold the design more"
+def _reason(text: str, code: int) -> str:
     errors = [line.strip() for line in text.splitlines() if line.startswith("ERROR")]
     return errors[0].removeprefix("ERROR: ") if errors else f"nextpnr ended with {code} and no report"

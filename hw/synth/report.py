@@ -44,6 +44,17 @@ def layers(report: dict, nodes: list[str]) -> None:
     report["layers"] = sorted(rows.values(), key=lambda r: order.get(r["layer"], len(order)))
 
 
+def unfit(report: dict) -> None:
+    """Sets "fits" and "why" of a report whose cells, packed, are more than the device has."""
+    over = {c: n - of for c, (n, of) in report["packed"].items() if n > of}
+    if over:
+        cell = max(over, key=over.__getitem__)
+        n, of = report["packed"][cell]
+        most = max(report["layers"], key=lambda row: row["lut"])
+        report |= {"fits": False, "why": f"packed, the design needs {n:,} {cell} where {report['device']} has {of:,} ({n - of:,} too many); "
+                                         f"most LUT: {most['layer']} with {most['lut']:,}"}
+
+
 def _why(target: Target, report: dict, r: str) -> str:
     most = max(report["layers"], key=lambda row: row[r])
     n, of = report[r], target.resources[r]

@@ -1,6 +1,7 @@
 """The one door to the programs of synthesis: the wheel of this Python, or else what is on the PATH."""
 import importlib.metadata
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,17 @@ def call(started: list[str], work: Path, limit_s: float, watch: Callable[[], Non
                 p.wait()
         said.seek(0)
         return p.returncode, said.read()
+
+
+def last_line(log: Path, start: str = "") -> str:
+    """The last line of a growing log that the pattern `start` begins, without it; "" while there is none."""
+    try:
+        with open(log, "rb") as f:
+            f.seek(max(0, log.stat().st_size - 4000))
+            lines = [line for line in f.read().decode(errors="replace").splitlines() if re.match(start, line)]
+        return re.sub(start, "", lines[-1]).strip()[:60] if lines else ""
+    except OSError:
+        return ""
 
 
 def _wheel(tool: str) -> str:

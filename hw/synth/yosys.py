@@ -4,14 +4,16 @@ import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from ir import UserError
 
 from ..targets import DSP_BITS, FAMILIES, Family
-from .tools import Stopped, call, command
+from .tools import Stopped, call, command, last_line
 
 ARITH = Path(__file__).parents[1] / "data" / "arith.v"
+PASS = r"[\d.]+ Executing "
 DELAY_PS = 10_000  # of logic between registers; as much again is left for routing at 50 MHz
 
 
@@ -29,10 +31,11 @@ def synthesize(sources: list[Path], top: str, params: dict[str, int | str] | Non
         return f.count(cells(work / "stat.json"))
 
 
-def netlist(sources: list[Path], top: str, files: list[Path], text: str, timeout_s: float) -> dict:
+def netlist(sources: list[Path], top: str, files: list[Path], text: str, timeout_s: float,
+            watch: Callable[[str], None] | None = None) -> dict:
     """Module `top` after technology mapping by a `script`, flat, as Yosys writes it: {"ports", "cells", "netnames"}."""
     with _work([*sources, *files]) as work:
-        run(work, text + "write_json netlist.json\n", top, timeout_s, "netlist.json")
+        run(work, text + "write_json netlist.json\n", top, timeout_s, "netlist.json", watch)
         return json.loads((work / "netlist.json").read_text())["modules"][top]
 
 
@@ -64,11 +67,15 @@ def version() -> str:
     return out.split("(")[0].strip()
 
 
-def run(work: Path, text: str, top: str, timeout_s: float, made: str = "stat.json") -> None:
-    """Runs the script in the folder, where it has to leave a file `made`.  UserError: Yosys missing, failed, or too slow."""
+def run(work: Path, text: str, top: str, timeout_s: float, made: str = "stat.json", watch: Callable[[str], None] | None = None) -> None:
+    """Runs the script in the folder, where it has to leave a file `made`; watch(text) hears now and then which pass runs.
+
+    UserError: Yosys missing, failed, or too slow.
+    """
     (work / "run.ys").write_text(text)
     try:
-        code, said = call([*command("yosys"), "-q", "-l", "yosys.log", "-s", "run.ys"], work, timeout_s)
+        code, said = call([*command("yosys"), "-q", "-l", "yosys.log", "-s", "run.ys"], work, timeout_s,
+                          watch and (lambda: watch(last_line(work / "yosys.log", PASS))))
     except Stopped:
         raise UserError(f"synthesis of {top} took more than {timeout_s:.3g} s and was stopped; "
                         "allow more time or fold the design more") from None
