@@ -1,4 +1,5 @@
 """Verilator builds, kept by what went into them, and runs of the result under cocotb."""
+import functools
 import hashlib
 import os
 import re
@@ -6,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from ir import UserError
@@ -13,10 +15,12 @@ from ir.kept import cache_folder as cache
 
 from .tools import environment
 
-FLAGS = ["-Wall", "--assert", "--x-assign", "unique", "--x-initial", "unique", "--timescale", "1ns/1ps"]
+FLAGS = ["-Wall", "--assert", "--x-assign", "unique", "--x-initial", "unique", "--timescale", "1ns/1ps",
+         "--output-split", "0", "--output-split-cfuncs", "20000"]  # one file: the headers, read again for each, cost more than the model
 KEPT = 200  # builds; the oldest go first
 LIBRARY = Path(__file__).parents[1] / "hw" / "rtl"
-PARTS = ("verilated", "verilated_vpi", "verilated_threads", "verilated_timing", "verilated_random", "verilated_dpi", "verilated_probdist")
+PARTS = ("verilated", "verilated_vpi", "verilated_threads", "verilated_timing", "verilated_random", "verilated_dpi", "verilated_probdist",
+         "verilated_vcd_c", "verilated_fst_c")
 
 
 def sources(top: str, folders: list[Path]) -> list[Path]:
@@ -35,13 +39,31 @@ def sources(top: str, folders: list[Path]) -> list[Path]:
     return [found[k] for k in sorted(found)]
 
 
+@dataclass(frozen=True)
+class How:
+    """Of what an executable is made, beside the bench: flags of Verilator, the main program and how hard the compiler tries."""
+    flags: tuple[str, ...]
+    main: Path
+    optimise: str
+
+
 def build(bench: str, files: list[Path], fast: bool = False) -> Path:
-    """Executable of a bench (SystemVerilog text, module qs_bench) over `files`; made once for equal texts.
+    """Executable of a bench (SystemVerilog text, module qs_bench) over `files`, to run under cocotb; made once for equal texts.
 
     fast=True optimises the model (-O2: slower to build, for long runs).  UserError: Verilator's or the compiler's first complaint.
     """
+    environment()
+    import cocotb_tools.config as cocotb
+    link = f"-Wl,-rpath,{cocotb.libs_dir} -L{cocotb.libs_dir} -lcocotbvpi_verilator"
+    main = cocotb.share_dir / "lib" / "verilator" / "verilator.cpp"
+    return kept(bench, files, How(("--vpi", "-LDFLAGS", link), main, "-O2" if fast else "-O0"))
+
+
+def kept(bench: str, files: list[Path], how: How) -> Path:
+    """The executable, from the user's cache if it was made before."""
     env = environment()
-    h = hashlib.sha256("\0".join([bench, *(f.read_text() for f in files), *FLAGS, str(fast), _versions(env)]).encode())
+    h = hashlib.sha256("\0".join([bench, *(f.read_text() for f in files), *FLAGS, *how.flags, how.main.read_text(), how.optimise,
+                                  _versions(env)]).encode())
     kept = cache() / "verilator" / h.hexdigest()[:24]
     if kept.exists():
         kept.touch()
@@ -50,7 +72,7 @@ def build(bench: str, files: list[Path], fast: bool = False) -> Path:
     with tempfile.TemporaryDirectory() as d:
         work = Path(d)
         (work / "qs_bench.sv").write_text(bench)
-        _compile(work, files, fast, env)
+        _compile(work, files, how, env)
         fresh = kept.with_suffix(f".{os.getpid()}")
         shutil.copy2(work / "obj" / "qs_bench", fresh)
         fresh.replace(kept)
@@ -72,7 +94,7 @@ def execute(binary: Path, work: Path, seed: int | None, test: str = "sim.streams
                           capture_output=True, text=True)
     said = done.stdout + done.stderr
     if done.returncode or "%Error" in said or "%Fatal" in said or not (work / "result.json").exists():
-        raise UserError(f"the simulation stopped: {_complaint(said)}")
+        raise UserError(f"the simulation stopped: {complaint(said)}")
 
 
 def lint(files: list[Path], top: str) -> str:
@@ -82,16 +104,12 @@ def lint(files: list[Path], top: str) -> str:
     return "" if done.returncode == 0 and "%" not in done.stderr else done.stdout + done.stderr
 
 
-def _compile(work: Path, files: list[Path], fast: bool, env: dict[str, str]) -> None:
-    import cocotb_tools.config as cocotb
-    opt = "-O2" if fast else "-O0"
-    _call(["verilator", "-cc", "--exe", "--vpi", "-Mdir", str(work / "obj"), "--top-module", "qs_bench", "--prefix", "Vtop", "-o", "qs_bench",
-           *FLAGS, "-LDFLAGS", f"-Wl,-rpath,{cocotb.libs_dir} -L{cocotb.libs_dir} -lcocotbvpi_verilator",
-           str(cocotb.share_dir / "lib" / "verilator" / "verilator.cpp"), *(str(f.resolve()) for f in files), str(work / "qs_bench.sv")], env, work)
-    # the wheel's makefile does not know how g++ takes a precompiled header, which models of many files use
+def _compile(work: Path, files: list[Path], how: How, env: dict[str, str]) -> None:
+    _call(["verilator", "-cc", "--exe", "-Mdir", str(work / "obj"), "--top-module", "qs_bench", "--prefix", "Vtop", "-o", "qs_bench",
+           *FLAGS, *how.flags, str(how.main), *(str(f.resolve()) for f in files), str(work / "qs_bench.sv")], env, work)
     make = ["make", f"-j{os.cpu_count() or 1}", "-C", str(work / "obj"), "-f", "Vtop.mk", f"PYTHON3={sys.executable}",
-            "CFG_CXXFLAGS_PCH_I=-include", f"OPT_FAST={opt}", f"OPT_SLOW={opt}", "OPT_GLOBAL=-O1"]
-    objects = cache() / "verilator" / f"objects-{hashlib.sha256(_versions(env).encode()).hexdigest()[:12]}"
+            f"OPT_FAST={how.optimise}", f"OPT_SLOW={how.optimise}", "OPT_GLOBAL=-O1"]
+    objects = cache() / "verilator" / f"objects-{hashlib.sha256(' '.join([*how.flags, _versions(env)]).encode()).hexdigest()[:12]}"
     if objects.exists():  # the simulator's own library is compiled once, not for every design
         for o in objects.iterdir():
             shutil.copy(o, work / "obj" / o.name)
@@ -111,10 +129,10 @@ def _compile(work: Path, files: list[Path], fast: bool, env: dict[str, str]) -> 
 def _call(command: list[str], env: dict[str, str], work: Path) -> None:
     done = subprocess.run(command, env=env, cwd=work, capture_output=True, text=True)
     if done.returncode:
-        raise UserError(f"{command[0]} failed: {_complaint(done.stdout + done.stderr)}")
+        raise UserError(f"{command[0]} failed: {complaint(done.stdout + done.stderr)}")
 
 
-def _complaint(said: str) -> str:
+def complaint(said: str) -> str:
     """The lines that matter, of a tool's many."""
     lines = said.strip().splitlines()
     bad = [s.strip() for s in lines if re.search(r"%(Error|Warning|Fatal)|error:|Error\b|Traceback", s)]
@@ -123,5 +141,9 @@ def _complaint(said: str) -> str:
 
 def _versions(env: dict[str, str]) -> str:
     import cocotb
-    said = subprocess.run(["verilator", "--version"], env=env, capture_output=True, text=True).stdout
-    return f"{said.strip()} cocotb {cocotb.__version__} python {sys.version}"
+    return f"{_verilator(env['PATH'], env.get('VERILATOR_ROOT', ''))} cocotb {cocotb.__version__} python {sys.version}"
+
+
+@functools.cache
+def _verilator(path: str, root: str) -> str:
+    return subprocess.run(["verilator", "--version"], env=os.environ | {"PATH": path, "VERILATOR_ROOT": root}, capture_output=True, text=True).stdout

@@ -1,64 +1,76 @@
-"""cocotb test of a generated design: plays whole frames through it and compares every output beat.  Needs nothing but cocotb.
+"""cocotb tests of a generated design: whole frames go through it, and every output beat is compared.  Need nothing but cocotb.
 
-job.json: beats (output beats to expect), seed (0: no stalls), patience (cycles), streams (names), frame (output beats of one),
-reset (cycles after which everything is reset and starts again; 0: never).
-want.hex, if there is one: the data of every output beat.  Leaves result.json: cycles and, of a deadlock, which streams stand.
+job.json: beats (output beats to expect), frame (output beats of one), patience and limit (cycles), interval (cycles from frame to
+frame, as computed), streams (names), seed (of stalls).  <port>.hex: the beats of an input, want.hex: of the output.
 """
 import json
+import random
 from pathlib import Path
 
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import RisingEdge, Timer
 
+from traffic import read, stuck
+
+RESET_NS = 10
+
 
 @cocotb.test()
-async def frames(dut):
+async def back_to_back(dut):
+    """Frames without a gap; nobody ever waits."""
+    await play(dut, seed=0)
+
+
+@cocotb.test()
+async def stalls(dut):
+    """Both sides stall at random."""
+    await play(dut, seed=json.loads(Path("job.json").read_text())["seed"])
+
+
+@cocotb.test()
+async def reset_in_frame(dut):
+    """A reset somewhere in the first two frames leaves nothing behind: all frames, played again, are right."""
+    interval = json.loads(Path("job.json").read_text())["interval"]
+    cycle = random.randrange(1, 2 * interval + 2)
+    dut._log.info(f"reset after {cycle} cycles")
+    await play(dut, seed=0, reset=cycle)
+
+
+async def play(dut, seed: int, reset: int = 0) -> None:
     """Every beat is right, TLAST ends every frame, nothing is missing and nothing too much."""
     job = json.loads(Path("job.json").read_text())
-    dut.seed_i.value, dut.beats_i.value, dut.patience_i.value = job["seed"], job["beats"], job["patience"]
-    dut.rst_ni.value = 0
+    dut.seed_i.value, dut.often_i.value = seed, 0
+    dut.beats_i.value, dut.patience_i.value, dut.limit_i.value = job["beats"], job["patience"], job["limit"]
+    dut.rst_ni.value = 1
     dut.clk_i.value = 0
     await Timer(2, "ns")
     Clock(dut.clk_i, 2, "ns").start()
-    await Timer(10, "ns")
-    dut.rst_ni.value = 1
-    if job["reset"]:
-        await Timer(2 * job["reset"] + 1, "ns")  # between two edges: it asserts asynchronously
-        dut.rst_ni.value = 0
-        await Timer(5, "ns")
-        dut.rst_ni.value = 1
+    await pulse(dut)
+    if reset:
+        await Timer(2 * reset + 1, "ns")  # between two edges: it asserts asynchronously
+        await pulse(dut)
     await RisingEdge(dut.stop_o)
-    report = {"count": int(dut.count_o.value), "cycles": int(dut.cycle_o.value) - int(dut.still_o.value)}
-    if report["count"] < job["beats"]:
-        report["stuck"] = stuck(job["streams"], int(dut.valid_o.value), int(dut.ready_o.value))
-    Path("result.json").write_text(json.dumps(report))
     await Timer(2, "ns")
+    compare(job)
 
 
-def stuck(streams: list[str], valid: int, ready: int) -> dict[str, list[str]]:
-    """Names of the streams whose beat nobody takes, and of those whose reader gets none."""
-    blocked = [s for k, s in enumerate(streams) if valid >> k & 1 and not ready >> k & 1]
-    return {"blocked": blocked, "starved": [s for k, s in enumerate(streams) if ready >> k & 1 and not valid >> k & 1]}
+async def pulse(dut) -> None:
+    """One reset."""
+    dut.rst_ni.value = 0
+    await Timer(RESET_NS, "ns")
+    dut.rst_ni.value = 1
 
 
-def deadlock(job: dict, report: dict) -> str:
-    """What to say of a run that stood still."""
-    s = report["stuck"]
-    return (f"deadlock after {report['cycles']} cycles and {report['count']} of {job['beats']} output beats: "
-            f"no reader takes {', '.join(s['blocked']) or 'nothing'}; no writer feeds {', '.join(s['starved']) or 'nothing'}")
-
-
-def check(folder: Path) -> dict:
-    """The recorded run against want.hex; returns the report.  AssertionError: the first thing that is wrong."""
-    job, report = (json.loads((folder / f).read_text()) for f in ("job.json", "result.json"))
-    assert "stuck" not in report, deadlock(job, report)
-    got = [line.split() for line in (folder / "m_axis.hex").read_text().splitlines()]
-    assert len(got) == job["beats"], f"{len(got)} output beats where {job['beats']} were expected"
-    wrong = [k for k, (_, last, _) in enumerate(got) if (last == "1") != (k % job["frame"] == job["frame"] - 1)]
+def compare(job: dict) -> None:
+    """The recorded run against want.hex.  AssertionError: the first thing that is wrong."""
+    run = read(Path("streams.txt"), job["streams"])
+    assert run.beats >= job["beats"], stuck(run, job["beats"], job["limit"], Path("qs_top.sv").read_text())
+    assert not run.frame_error, "the design saw a frame of the wrong length, and there was none"
+    got = [line.split()[0] for line in Path("m_axis.hex").read_text().splitlines()]
+    want = Path("want.hex").read_text().split()
+    assert len(got) == len(want), f"{len(got)} output beats where {len(want)} were expected"
+    wrong = [k for k, (g, w) in enumerate(zip(got, want)) if g[0] != w[0]]
     assert not wrong, f"TLAST is wrong at output beat {wrong[0]}; a frame has {job['frame']} beats"
-    if (folder / "want.hex").exists():
-        want = (folder / "want.hex").read_text().split()
-        bad = [k for k, (g, w) in enumerate(zip(got, want, strict=True)) if int(g[0], 16) != int(w, 16)]
-        assert not bad, f"{len(bad)} of {len(got)} output beats are wrong; the first is beat {bad[0]}: {got[bad[0]][0]}, not {want[bad[0]]}"
-    return report
+    bad = [k for k, (g, w) in enumerate(zip(got, want)) if g != w]
+    assert not bad, f"{len(bad)} of {len(got)} output beats are wrong; the first is beat {bad[0]}: {got[bad[0]][1:]}, not {want[bad[0]][1:]}"

@@ -1,64 +1,70 @@
-"""Integers in, simulated integers out: a graph or a generated design, run in Verilator under its cocotb test."""
+"""Integers in, simulated integers out: a graph or a generated design, run in Verilator."""
 import os
+import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 
 from hw import Design, Folding, generate, load
-from ir import Graph, UserError
+from ir import Graph, UserError, run
+from ir.interpret import check_inputs
 from ir.store import load_graph
 
+from . import layers as values
 from . import testbench
-from .build import build, execute
-from .frames import unpack
-from .ship import inputs, write_job
+from .batch import build, execute
+from .jobs import Job, job, write_frames
+from .result import SimResult, read
 
 
-@dataclass(frozen=True)
-class SimResult:
-    """outputs (N, *output.shape); cycles from the first input beat to the last output beat (cycles_total), from frame to
-    frame (cycles_per_frame; the latency if there is one frame only) and from a frame's first beat in to its last one out (latency)."""
-    outputs: np.ndarray
-    cycles_total: int
-    cycles_per_frame: float
-    latency: int
+def simulate(design: Design | Graph | Path | str, x, stalls: bool | int = False, folding: Folding | None = None, reset: int = 0,
+             layers: bool = False, waves: Path | str | None = None, chance: float | None = None, power_up: int = 1) -> SimResult:
+    """Simulate a design (or its folder, or a graph) on x, (N, *input.shape) integers or a dict of them; frames follow without a gap.
 
-
-def simulate(design: Design | Graph | Path | str, x, stalls: bool | int = False, folding: Folding | None = None,
-             reset: int = 0) -> SimResult:
-    """Simulate a design (or its folder, or a graph) on x, (N, *input.shape) integers or a dict of them.
-
-    stalls: a seed (True is 1) of random stalls on both sides.  reset: after so many cycles all is reset and starts again.
+    stalls: a seed (True is 1) of random stalls on both sides, in a part `chance` of the cycles (None: drawn from the seed for each side).
+    reset: after so many cycles all is reset and the frames start again.  layers: the values within are recorded and compared with
+    the graph's.  waves: a .fst or .vcd file to write.  power_up: seed of the registers' and memories' first values.
     The build is kept for the next call.
     UserError: wrong inputs; a tool that is missing; a deadlock, with the streams that stand still.
     """
+    if chance is not None and not 0 < chance < 1:
+        raise UserError(f"stalls in a part of {chance:g} of the cycles: give a number between 0 and 1")
+    often = 0 if chance is None else min(255, max(1, round(256 * chance)))
     with tempfile.TemporaryDirectory() as d:
         work = Path(d)
         if isinstance(design, Graph):
             design = generate(design, work / "design", folding)
         elif not isinstance(design, Design):
             design = load(design)
-        feeds = inputs(load_graph(design.folder), x)
+        g = load_graph(design.folder)
+        feeds = check_inputs(g, x)
         frames = len(next(iter(feeds.values())))
         if frames == 0:
             raise UserError("nothing to simulate: the inputs hold no frame")
-        return _play(design, feeds, frames, int(stalls), reset, work)
+        if layers and not design.values:
+            raise UserError(f"{design.folder}: the design does not say where its nodes' values can be seen; leave the layers out")
+        write_frames(work, design, feeds)
+        r = play(design, work, job(design, frames, int(stalls), often, reset), layers, waves, power_up)
+        return r if not layers else replace(r, layers=values.check(work, design, run(g, feeds, keep=True)))
 
 
-def _play(d: Design, feeds: dict[str, np.ndarray], frames: int, seed: int, reset: int, work: Path) -> SimResult:
-    from .design_test import check  # brings in cocotb
-    binary = build(testbench.text(d), [*sorted(testbench.SV.glob("*.sv")), *d.sources], fast=True)
+def play(d: Design, work: Path, j: Job, layers: bool = False, waves: Path | str | None = None, power_up: int = 1) -> SimResult:
+    """Run a design on the files of beats that lie in `work`."""
+    waves = None if waves is None else Path(waves)
+    binary = build(testbench.text(d, layers), [*sorted(testbench.SV.glob("*.sv")), *d.sources], "" if waves is None else waves.suffix[1:])
     for mem in d.folder.glob("*.mem"):
         os.symlink(mem.resolve(), work / mem.name)
-    write_job(work, d, feeds, frames, seed, reset)
-    execute(binary, work, seed, "sim.design_test")
+    said = execute(binary, work, j, power_up, "waves" if waves else "")
+    if j.reset and "reset" not in said:
+        raise UserError(f"the simulation was over before cycle {j.reset}, when it was to be reset; name an earlier one")
+    if waves:
+        _move(work / "waves", waves)
+    return read(work, d, j)
+
+
+def _move(made: Path, to: Path) -> None:
     try:
-        check(work)
-    except AssertionError as e:
-        raise UserError(str(e)) from None
-    rows = [line.split() for line in (work / "m_axis.hex").read_text().splitlines()]
-    ends = [int(r[2]) for r in rows[d.output.beats - 1::d.output.beats]]
-    per_frame = (ends[-1] - ends[0]) / (frames - 1) if frames > 1 else ends[0]
-    return SimResult(unpack(d.output, [int(r[0], 16) for r in rows]), ends[-1], per_frame, ends[0])
+        shutil.move(made, to)
+    except OSError as e:
+        raise UserError(f"cannot write {to}: {e.strerror or e}") from None

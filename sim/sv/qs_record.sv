@@ -1,4 +1,4 @@
-// Writes every beat of an AXI4-Stream to a file: data in hexadecimal, TLAST, cycle.  Stalls at random.  Bench only.
+// Writes every beat of an AXI4-Stream to a file: TLAST above the data, and the cycle, in hexadecimal.  Stalls at random.  Bench only.
 //
 // It also holds the sender to the protocol: an offered beat stays, unchanged, until it is taken (AXI4-Stream, 2.2.1).
 module qs_record #(
@@ -8,7 +8,9 @@ module qs_record #(
   input  logic                 clk_i,
   input  logic                 rst_ni,
   input  logic [31:0]          seed_i,
+  input  logic [7:0]           often_i,
   input  logic [31:0]          cycle_i,
+  input  logic                 stop_i,  // all has been written
   output logic [31:0]          count_o,
   input  logic                 s_axis_tvalid,
   output logic                 s_axis_tready,
@@ -24,7 +26,7 @@ module qs_record #(
   initial file = $fopen(File, "w");
   assign s_axis_tready = rst_ni && !stall;
 
-  qs_stall #(.Salt(0)) u_stall (.clk_i(clk_i), .rst_ni(rst_ni), .seed_i(seed_i), .stall_o(stall));
+  qs_stall #(.Salt(0)) u_stall (.clk_i(clk_i), .rst_ni(rst_ni), .seed_i(seed_i), .often_i(often_i), .stall_o(stall));
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin  // an empty file again, whatever happened before the reset
@@ -41,9 +43,10 @@ module qs_record #(
         $error("an offered beat was changed or withdrawn");
       if (s_axis_tvalid && s_axis_tready) begin
         count_o <= count_o + 1;
-        $fwrite(file, "%h %b %0d\n", s_axis_tdata, s_axis_tlast, cycle_i);
+        $fwrite(file, "%h %h\n", {3'b0, s_axis_tlast, s_axis_tdata}, cycle_i);
       end
     end
   end
+  always @(posedge stop_i) $fflush(file);
   final $fclose(file);
 endmodule

@@ -1,10 +1,12 @@
-// Random stalls: high in 0, 1/10, 1/2 or 9/10 of the cycles, as the seed has it; with seed 0 never.  Bench only.
+// Random stalls: high in often_i of 256 cycles; with 0 there, in 0, 1/10, 1/2 or 9/10 of them as the seed has it; with seed 0
+// never.  Bench only.
 module qs_stall #(
   parameter int unsigned Salt = 1
 ) (
   input  logic        clk_i,
   input  logic        rst_ni,
   input  logic [31:0] seed_i,
+  input  logic [7:0]  often_i,
   output logic        stall_o
 );
   logic [31:0] state, a, b, start;
@@ -22,6 +24,7 @@ module qs_stall #(
       2'd2: often = 8'd128;
       2'd3: often = 8'd230;
     endcase
+    if (often_i != '0) often = often_i;
   end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
