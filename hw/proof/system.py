@@ -1,0 +1,100 @@
+"""SystemVerilog -> a transition system: what Yosys makes of a module, as expressions of Z3."""
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import z3
+
+from ir import UserError
+
+from ..dataflow.verilog import RTL, library
+from ..synth.yosys import chparam, command
+
+RESET = "rst_ni"
+SCRIPT = """hierarchy -check -top {top}
+proc
+flatten
+opt_clean
+memory -nomap
+memory_map
+async2sync
+opt -full -nodffe -nosdff
+dffunmap
+opt_clean
+write_smt2 -stbv -wires system.smt2
+"""
+
+
+@dataclass(frozen=True)
+class System:
+    """One clock, one state word for each cycle; an asynchronous reset acts at once and at the next edge.
+
+    wires: name -> expression of `state` (Bool where it has one bit); `ports` are those of the module.  `reset` are the
+    registers that the reset sets, `data` the others.  step(state, next) is the transition; the inputs are part of the state.
+    """
+    top: str
+    inputs: dict[str, int]
+    outputs: dict[str, int]
+    wires: dict[str, z3.ExprRef]
+    reset: dict[str, z3.ExprRef]
+    data: dict[str, z3.ExprRef]
+    state: z3.BitVecRef
+    next: z3.BitVecRef
+    step: z3.BoolRef
+
+    @property
+    def ports(self) -> dict[str, int]: return self.inputs | self.outputs
+
+
+def system(top: str, params: Mapping[str, int | str] | None = None, mems: Mapping[str, str] | None = None,
+           sources: list[Path] | None = None, timeout_s: float = 300) -> System:
+    """Module `top` of the library (or of `sources`) with these parameters; mems: what $readmemh opens, by name.
+
+    UserError: Yosys missing, failed or too slow.
+    """
+    sources = sources or library((RTL / f"{top}.sv").read_text())
+    with tempfile.TemporaryDirectory(prefix="qs_proof_") as d:
+        work = Path(d)
+        for p in sources:
+            (work / p.name).write_text(p.read_text())
+        for name, text in (mems or {}).items():
+            (work / name).write_text(text)
+        head = [f"read_verilog -defer -sv {' '.join(p.name for p in sources)}", *chparam(top, params or {})]
+        (work / "run.ys").write_text("\n".join(head) + "\n" + SCRIPT.format(top=top))
+        return parse(_translated(work, top, timeout_s))
+
+
+def bits(e: z3.ExprRef) -> int: return 1 if z3.is_bool(e) else e.size()
+
+
+def _translated(work: Path, top: str, timeout_s: float) -> str:
+    try:
+        r = subprocess.run([*command(), "-q", "-s", "run.ys"], cwd=work, capture_output=True, text=True, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{top} is too large to be proven: Yosys took more than {timeout_s:g} s") from None
+    if r.returncode or not (work / "system.smt2").is_file():
+        errors = [line.strip() for line in (r.stderr + r.stdout).splitlines() if "ERROR" in line]
+        raise UserError(f"Yosys does not translate {top}: {errors[0] if errors else f'it ended with {r.returncode}'}")
+    return (work / "system.smt2").read_text()
+
+
+def parse(text: str) -> System:
+    """The output of write_smt2 -stbv -wires (see `yosys -h write_smt2`: |m_t| is the transition, |m_n w| the wire w)."""
+    top = re.search(r"^; yosys-smt2-topmod (\S+)", text, re.M)[1]
+    found = {kind: dict(re.findall(rf"^; yosys-smt2-{kind} (\S+) (\d+)$", text, re.M)) for kind in ("input", "output", "wire", "register")}
+    names = list(found["wire"] | found["register"])
+    sorts = dict(re.findall(rf"^\(define-fun \|{re.escape(top)}_n (\S+)\| \(\(state \|\S+\|\)\) (Bool|\(_ BitVec \d+\)) ", text, re.M))
+    lines = [f"(declare-fun state () |{top}_s|)", f"(declare-fun next () |{top}_s|)", f"(assert (|{top}_t| state next))"]
+    lines += [f"(declare-fun |w{k}| () {sorts[n]})\n(assert (= |w{k}| (|{top}_n {n}| state)))" for k, n in enumerate(names)]
+    step, *equal = z3.parse_smt2_string(text + "\n".join(lines))
+    wires = dict(zip(names, (e.arg(1) for e in equal)))
+    width = int(re.search(rf"^\(define-sort \|{re.escape(top)}_s\| \(\) \(_ BitVec (\d+)\)\)", text, re.M)[1])
+    regs = {n: wires[n] for n in found["register"]}
+    updates = [e for e in (step.children() if z3.is_and(step) else [step]) if z3.is_eq(e)]
+    assert sum(map(bits, regs.values())) == sum(bits(e.arg(0)) for e in updates), "a register without a name"
+    return System(top, *({n: int(w) for n, w in found[k].items()} for k in ("input", "output")),
+                  {n: wires[n] for n in found["wire"]}, {n: e for n, e in regs.items() if "async2sync" in n},
+                  {n: e for n, e in regs.items() if "async2sync" not in n}, z3.BitVec("state", width), z3.BitVec("next", width), step)
