@@ -1,6 +1,5 @@
 """SystemVerilog -> a transition system: what Yosys makes of a module, as expressions of Z3."""
 import re
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ import z3
 
 from ir import UserError
 
-from ..dataflow.verilog import RTL, library
-from ..synth.yosys import chparam, command
+from ..design import RTL, library
+from ..synth.tools import Stopped, call, command
+from ..synth.yosys import chparam
 
 RESET = "rst_ni"
 SCRIPT = """hierarchy -check -top {top}
@@ -72,12 +72,12 @@ def bits(e: z3.ExprRef) -> int: return 1 if z3.is_bool(e) else e.size()
 
 def _translated(work: Path, top: str, timeout_s: float) -> str:
     try:
-        r = subprocess.run([*command(), "-q", "-s", "run.ys"], cwd=work, capture_output=True, text=True, timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        raise UserError(f"{top} is too large to be proven: Yosys took more than {timeout_s:g} s") from None
-    if r.returncode or not (work / "system.smt2").is_file():
-        errors = [line.strip() for line in (r.stderr + r.stdout).splitlines() if "ERROR" in line]
-        raise UserError(f"Yosys does not translate {top}: {errors[0] if errors else f'it ended with {r.returncode}'}")
+        code, said = call([*command("yosys"), "-q", "-s", "run.ys"], work, timeout_s)
+    except Stopped:
+        raise UserError(f"{top} is too large to be proven: Yosys took more than {timeout_s:g} s to translate it") from None
+    if code or not (work / "system.smt2").is_file():
+        errors = [line.strip() for line in said.splitlines() if "ERROR" in line]
+        raise UserError(f"Yosys does not translate {top}: {errors[0] if errors else f'it ended with {code}'}")
     return (work / "system.smt2").read_text()
 
 
