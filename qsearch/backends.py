@@ -57,11 +57,23 @@ def _make(t, graph: Graph, out: Path, settings, x: np.ndarray | None, choices: d
             import hw
             import sim
             from search import parse_budget
+            if core := choices.get("core"):
+                _core(t, graph, out, core, x)
+                return
             budgets = {r: b for r, b in map(parse_budget, settings.budgets) if isinstance(b, float)}
             folding = hw.fold(graph, target=t, max_lut=budgets.get("lut"), max_cycles=budgets.get("cycles"))
             sim.ship(graph, out, folding, x)
         case _:
             raise UserError(f"target {t.name!r} cannot be built for")
+
+
+def _core(t, graph: Graph, out: Path, text: str, x: np.ndarray | None) -> None:
+    """The design of a sequential core, of the shape that `text` tells or the fastest that fits the device."""
+    import hw
+    import sim
+    from hw.core import fit
+    shape = fit.shape(text) if text != "auto" else fit.best_shape(graph, t)
+    sim.ship(graph, out, x=x, make=lambda g, folder, extra: hw.core_design(g, folder, *shape, extra=extra))
 
 
 def save_form(graph: Graph, form: str, path: Path) -> Path:

@@ -101,13 +101,14 @@ def compile_(graph: GraphArgument, target: Annotated[str, typer.Option("--target
              mcpu: Annotated[str, typer.Option(help="of --target cpu or aarch64: LLVM's name of the processor (x86-64-v3, cortex-a55 ...)")] = "",
              arch: Annotated[list[str], typer.Option(help="of --target cuda: sm_80, sm_90 ...; may be repeated")] = [],  # noqa: B006
              tune: Annotated[int, typer.Option(help="of --target cpu: time this many forms of each layer's kernel and keep the fastest")] = 0,
-             name: Annotated[str, typer.Option(help="of a CPU's library and program")] = "model") -> None:
+             name: Annotated[str, typer.Option(help="of a CPU's library and program")] = "model",
+             core: Annotated[str, typer.Option(help="of an FPGA: a sequential core in place of streams: 8x8 (lanes, rows) or auto")] = "") -> None:
     """Library and program for a CPU or GPU, ONNX file or SystemVerilog design of an integer graph."""
     from . import backends, compiling
     t = backends.target(target)
     if form not in FORMS or form != "integer" and t.kind != "onnx":
         raise UserError(f"form {form!r} of target {target}: give {', '.join(FORMS)}, the last two with --target onnx")
-    choices = compiling.choices(t, mcpu, tuple(arch), tune, name)
+    choices = compiling.choices(t, mcpu, tuple(arch), tune, name, core)
     g = needed(graph)
     if tune:
         with screen.step(f"tune for {target}") as progress:

@@ -63,6 +63,12 @@ def fit(g: Graph, target: str | Target | None = None, text: str = "auto") -> Fit
     return min(good, key=lambda f: (f.cycles, f.used["lut"]))
 
 
+def best_shape(g: Graph, target: str | Target | None = None) -> tuple[int, int, int]:
+    """(lanes, rows, results) of the fastest core that fits.  UserError: see fit."""
+    f = fit(g, target)
+    return f.lanes, f.pe, f.out
+
+
 def excess(f: Fit, t: Target) -> dict[str, int]:
     """Resource -> how much of it is missing."""
     return {r: n - t.resources[r] for r, n in f.used.items() if n > t.resources[r]}

@@ -171,9 +171,31 @@ def fetch() -> Check:
                       {"a": len(asked), "m": len(want)}), {"a": asked, "m": want})
 
 
+def axi_read(word: int, bus: int, burst: int, base: int, faulty: int = -1) -> Check:
+    """Runs that cross borders of 4096 bytes and bursts that are full; an error in one beat is told from then on."""
+    asked, requests, beats, want, error = [], [], [], [], 0
+    for far, n in [(3, 1), (500, 15), (31, 9), (200, 0), (255, 4)]:
+        asked.append(fields((n, 4), (far, 9)))
+        at, left = base + far * word // 8, n * word // bus
+        while left:
+            size = min(left, burst, (4096 - at % 4096) // (bus // 8))
+            requests.append(fields((1, 2), ((bus // 8).bit_length() - 1, 3), (size - 1, 8), (at, 32)))
+            at, left = at + size * bus // 8, left - size
+        for _ in range(n):
+            parts = [int.from_bytes(RNG.bytes(bus // 8), "little") for _ in range(word // bus)]
+            for v in parts:
+                bad = len(beats) == faulty
+                error |= bad
+                beats.append(fields((0, 1), (2 * bad, 2), (v, bus)))
+            want.append(fields((error, 1), (sum(v << bus * k for k, v in enumerate(parts)), word)))
+    return Check(Case("core_axi_read", dict(WordBits=word, FarBits=9, DataWidth=bus, Burst=burst, Base=base), {"a": asked, "r": beats},
+                      {"q": len(requests), "m": len(want)}), {"q": requests, "m": want})
+
+
 def test_units(tmp_path):
     """All of them side by side in one build."""
     agree([loops(), array(2, 4, 8, 8, 24, 1), array(4, 4, 5, 4, 20, 0), array(1, 16, 8, 2, 20, 0), array(8, 16, 4, 4, 22, 1), drain(4, 2), drain(8, 1),
            drain(4, 4), epilogue(2, 7, 5, -100, 90), epilogue(1, 0, 0, -512, 511), epilogue(4, 13, -3, 0, 60, True), epilogue(2, 1, 200, 0, 255),
-           weights(2, 4, 8, 1), weights(1, 8, 4, 0), weights(4, 2, 8, 2), weights(1, 4, 8, 2), output(1), output(4), fetch()],
+           weights(2, 4, 8, 1), weights(1, 8, 4, 0), weights(4, 2, 8, 2), weights(1, 4, 8, 2), output(1), output(4), fetch(),
+           axi_read(128, 64, 16, 4096 - 64), axi_read(64, 64, 256, 0), axi_read(512, 32, 64, 128, 40)],
           tmp_path, folders=FOLDERS)
