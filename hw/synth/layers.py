@@ -3,11 +3,32 @@
 Mapping works on the flat design, for it saves what stands on the borders of modules (1 to 2 % of the LUTs).  Registers, carry
 chains, memories and multipliers carry the name of their instance (see yosys.script); a LUT goes where its output goes.
 """
+import re
 from collections import Counter, defaultdict
+from pathlib import Path
 
+from ir.store import load_graph
+
+from ..design import TOP as TOP_MODULE
 from ..targets import Family
 
 TOP = ""  # the owner of what stands in no instance
+PIPELINE = "u_qs_unrolled.u_pipeline"  # of an unrolled design: all layers are one module, whose wires are named after nodes
+
+
+def marks(folder: Path) -> list[str]:
+    """For yosys.script: cells are marked with the name of their instance in the top module, in an unrolled design with their node's.
+
+    The mark is the attribute src, the one which every pass hands on to the cells that it makes.  A node's cells are what drives
+    the wires named after it; nodes with longer names come later, so that `fc_q` is not `fc`.
+    """
+    instances = re.findall(r"^  (?:\)|\w+) (\w+) \($", (folder / f"{TOP_MODULE}.sv").read_text(), re.M)
+    found = [f'setattr -set src "{i}" c:{i}.* c:$flatten\\{i}.*' for i in instances]
+    if (unrolled := PIPELINE.split(".")[0]) in instances:
+        found.append("opt_clean")  # the names of wires reach the pins of cells
+        for n in sorted(map(_identifier, load_graph(folder).nodes), key=len):
+            found.append(f'setattr -set src "{unrolled}.{n}" w:{PIPELINE}.{n} w:{PIPELINE}.{n}_* %u %ci c:* %i')
+    return found
 
 
 def owners(module: dict) -> dict[str, str]:
@@ -21,7 +42,7 @@ def owners(module: dict) -> dict[str, str]:
             readers[b].append(name)
         drivers |= dict.fromkeys(_bits(cell, "output"), name)
         told = cell["attributes"].get("src", "").split("|")[0]
-        if told in instances:
+        if told.split(".")[0] in instances:
             found[name] = told
         elif "LUT" not in cell["type"] and (scope := _scope(name, instances)):
             found[name] = scope  # a memory block has its memory's name
@@ -49,7 +70,7 @@ def used(module: dict, family: Family) -> dict[str, dict[str, int]]:
 
 def layer_of(instance: str, nodes: list[str]) -> str:
     """The node of the graph that an instance stands for, by its name; the instance itself where there is none."""
-    words = instance.removeprefix("u_")
+    words = instance.split(".")[-1].removeprefix("u_")
     fits = [n for n in nodes if words == _identifier(n) or words.startswith(_identifier(n) + "_")]
     return max(fits, key=len, default=instance)
 

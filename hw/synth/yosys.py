@@ -39,17 +39,16 @@ def netlist(sources: list[Path], top: str, files: list[Path], text: str, timeout
         return json.loads((work / "netlist.json").read_text())["modules"][top]
 
 
-def script(sources: list[str], top: str, params: dict[str, int | str], family: Family, dsp_bits: int, instances: list[str] = ()) -> str:
+def script(sources: list[str], top: str, params: dict[str, int | str], family: Family, dsp_bits: int,
+           marks: list[str] = ()) -> str:
     """The Yosys commands: the usual flow of the family, but each adder a carry chain (see hw/data/arith.v).
 
-    A cell that lies in one of these `instances` of the top module keeps the instance's name, as its attribute src: that is the
-    one attribute which every pass hands on to the cells it makes.
+    marks: commands for the flat design as it was read, which name the part of it that a cell belongs to.
 
     abc9 gets a delay that it need not beat: without one it spends up to seven times the LUTs on short paths.  Its SAT
     check is off because it does not end on large adder graphs.
     """
     lines = [f"read_verilog -defer -sv {' '.join(sources)}", *chparam(top, params)]
-    marks = (f'setattr -set src "{i}" c:{i}.* c:$flatten\\{i}.*' for i in instances)
     return "\n".join([*lines, f"hierarchy -check -top {top}", "proc", "flatten", *marks, "opt -nodffe -nosdff", "peepopt", "wreduce", "opt_clean",
                       f"techmap {family.arith} -D DSP_BITS={dsp_bits} -map {ARITH.name}",
                       f"scratchpad -set abc9.verify 0 -set abc9.D {DELAY_PS}",
