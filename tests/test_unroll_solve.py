@@ -5,7 +5,11 @@ from hypothesis import given, settings, strategies as st
 
 from hw.unroll import cost
 from hw.unroll.adders import Adders, Term
+from hw.unroll.build import build
+from hw.unroll.decompose import differences, tree
+from hw.unroll.digits import weight
 from hw.unroll.solve import fuse, solve
+from hw.unroll.sums import sums_of
 from ir import UserError
 
 
@@ -46,7 +50,7 @@ matrices = st.integers(1, 6).flatmap(lambda n: st.lists(st.lists(st.integers(-40
                                                       min_size=1, max_size=6))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(matrices, st.sampled_from(list(cost.COSTS)), st.sampled_from([(0, 255), (-8, 7), (-3, 9), (0, 1), (2, 2)]), st.data())
 def test_any_matrix(rows, family, interval, data):
     matrix = np.array(rows)
@@ -85,3 +89,32 @@ def test_the_same_call_gives_the_same_graph():
 def test_what_cannot_be_solved(args, message):
     with pytest.raises(UserError, match=message):
         solve(*args)
+
+
+def test_differences_are_the_matrix():
+    """Rows close to each other are written as one and a few digits; as deep as the tree may be."""
+    rng = np.random.default_rng(2)
+    rows = rng.integers(-7, 8, (1, 9)) + (rng.random((8, 9)) < 0.2) * rng.integers(-2, 3, (8, 9))
+    matrix = np.concatenate([rows, -rows[:2], np.zeros((1, 9), int)])
+    for steps in (1, 2, 9):
+        sums = differences(matrix, np.full(9, 15), steps)
+        same(build(sums, np.full(9, -8), np.full(9, 7), np.arange(11), cost.COSTS["xcup"], None), matrix, np.arange(11))
+        assert sum(len(t) - 1 for t in sums.rows.values()) <= weight(matrix).sum() / 2
+    far = {-1: -1}
+    for row, parent, _ in tree(matrix, 2): far[row] = far[parent] + 1
+    assert max(far.values()) == 2
+
+
+@pytest.mark.parametrize("family", ["xcup", "ecp5"])
+def test_search_pays(family):
+    """A ternary matrix: far below one adder a digit; the search beats the greedy pass, of which it is a continuation."""
+    matrix = np.random.default_rng(8).integers(-1, 2, (20, 24))
+    greedy, found = (cost.cost(solve(matrix, 0, 255, None, family, effort=e), family) for e in (0, 10))
+    apart = cost.cost(apart_of(matrix, family), family)
+    assert greedy < 0.8 * apart and found < 0.95 * greedy
+
+
+def apart_of(matrix, family) -> Adders:
+    """Every row added up on its own."""
+    return build(sums_of(matrix, np.full(matrix.shape[1], 255), share=False), np.zeros(matrix.shape[1], int), np.full(matrix.shape[1], 255),
+                 np.zeros(len(matrix), int), cost.COSTS[family], None)

@@ -38,7 +38,7 @@ def _family(name: str, *rest) -> None: COSTS.register(name)(AdderCost(name, *res
 
 _family("xcup", 3, False, 0)
 _family("xc7", 3, False, 0)
-_family("ecp5", 2, True, 2)      # four chains in one, with a guard bit after each: (4 cells of nextpnr + 3 guards + 1/2 to make it even) / 4
+_family("ecp5", 2, True, 1.2)    # half a cell to make a chain even, and what nextpnr adds to lead carries in and out
 _family("ice40", 2, True, 1)
 
 

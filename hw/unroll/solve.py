@@ -6,6 +6,7 @@ from ir import UserError
 from .adders import Adders
 from .build import build, is_plain
 from .cost import COSTS, AdderCost, cost
+from .decompose import differences
 from .digits import weight
 from .improve import Improve
 from .search import Taste, levels
@@ -13,15 +14,16 @@ from .sums import Sums, sums_of
 
 SLACK = 2  # levels of adders beyond the fewest possible: sharing needs a little room
 TASTES = [Taste(), Taste(power=0.5), Taste(lateness=4.0)]
+STEPS = (1, 2)      # depths of the trees of differences
 HOT, COLD = 10.0, 1.0  # look-up tables
 
 
-def solve(matrix: np.ndarray, lo, hi, bias=None, family: str = "xcup", max_depth: int | None = None, effort: int = 10, seed: int = 0) -> Adders:
+def solve(matrix: np.ndarray, lo, hi, bias=None, family: str = "xcup", max_depth: int | None = None, effort: int = 30, seed: int = 0) -> Adders:
     """The map x -> matrix @ x + bias for lo <= x <= hi, exactly.
 
     matrix: (outputs, inputs) integers; lo, hi: (inputs,) or one number; bias: (outputs,), most of it is added inside the graph
     (`Adders.totals` is all of it).  max_depth: levels of adders, None: the fewest possible plus 2.  effort: how
-    often, on average, each shared sum is taken apart to find a cheaper one; 0 is one greedy pass, 100 is thorough.  The same
+    often, on average, each shared sum is taken apart to find a cheaper one; 0 is one greedy pass, 300 is thorough.  The same
     arguments give the same graph.  UserError: not integers, shapes that do not fit, a depth that cannot be reached.
     """
     matrix, lo, hi, bias = _checked(matrix, lo, hi, bias)
@@ -43,12 +45,15 @@ class _Job:
         self.least = max((levels(int(n), family.terms, b) for n, b in zip(terms, self.biased) if n), default=0)
 
     def shared(self, limit: int, effort: int, seed: int) -> Adders:
-        tried = []
-        for taste in TASTES if effort else TASTES[:1]:
-            tried.append(Improve(sums_of(self.matrix, self.hi - self.lo), self.family, self.biased, limit, seed))
-            tried[-1].greedy(taste)
-        best = min(tried, key=lambda t: t.total)
-        best.run(effort * len(best.sums.rows), HOT, COLD)
+        span = self.hi - self.lo
+        starts = [(sums_of(self.matrix, span), TASTES[0])]
+        if effort:
+            starts += [(sums_of(self.matrix, span), t) for t in TASTES[1:]] + [(differences(self.matrix, span, steps), TASTES[0]) for steps in STEPS]
+        tried = [Improve(sums, self.family, self.biased, limit, seed) for sums, _ in starts]
+        for t, (_, taste) in zip(tried, starts):
+            if not t.late(): t.greedy(taste)
+        best = min((t for t in tried if not t.late()), key=lambda t: t.total, default=tried[0])
+        if not best.late(): best.run(effort * len(best.sums.rows), HOT, COLD)
         return build(best.sums, self.lo, self.hi, self.bias, self.family, limit)
 
     def apart(self, limit: int) -> Adders:
