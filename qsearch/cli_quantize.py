@@ -102,7 +102,7 @@ def compile_(graph: GraphArgument, target: Annotated[str, typer.Option("--target
              arch: Annotated[list[str], typer.Option(help="of --target cuda: sm_80, sm_90 ...; may be repeated")] = [],  # noqa: B006
              tune: Annotated[int, typer.Option(help="of --target cpu: time this many forms of each layer's kernel and keep the fastest")] = 0,
              name: Annotated[str, typer.Option(help="of a CPU's library and program")] = "model",
-             core: Annotated[str, typer.Option(help="of an FPGA: a sequential core in place of streams: 8x8 (lanes, rows) or auto")] = "") -> None:
+             core: Annotated[str, typer.Option(help="of an FPGA: sequential core, no streams: 8x8 (lanes, rows), 8x8:WORDS, auto")] = "") -> None:
     """Library and program for a CPU or GPU, ONNX file or SystemVerilog design of an integer graph."""
     from . import backends, compiling
     t = backends.target(target)

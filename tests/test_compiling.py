@@ -62,7 +62,7 @@ def test_c_for_any_machine(graph, tmp_path, capsys):
 @pytest.mark.parametrize("args, says", [
     (("-t", "cpu", "--arch", "sm_90"), "--arch does not go with target cpu: it has --mcpu, --name, --tune"),
     (("-t", "cpu", "--core", "8x8"), "--core does not go with target cpu: it has --mcpu, --name, --tune"),
-    (("-t", "fpga", "--core", "8y8"), "core '8y8': give LANESxROWS or LANESxROWSxRESULTS, such as 8x8 or 16x8x2, or auto"),
+    (("-t", "fpga", "--core", "8y8"), "core '8y8': give LANESxROWS or LANESxROWSxRESULTS, such as 8x8 or 16x8x2; then :WORDS of weight memory"),
     (("-t", "onnx", "--mcpu", "x86-64"), "--mcpu does not go with target onnx: it has none of these options"),
     (("-t", "c", "--mcpu", "x86-64"), "--mcpu does not go with target c: it has --name"),
     (("-t", "aarch64", "--tune", "3"), "--tune does not go with target aarch64: it has --mcpu, --name"),

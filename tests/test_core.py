@@ -109,6 +109,17 @@ def test_lint(machine, tmp_path):
     assert done.returncode == 0 and "%" not in done.stdout + done.stderr, done.stderr
 
 
+def test_weights_behind_axi(tmp_path):
+    """A top with an AXI4 read master for hardware, clean in lint, and the weights as the memory must hold them."""
+    d = core_design(sim_graphs.resnet(), tmp_path / "d", buffer=24)
+    axi = d.folder / "axi"
+    done = subprocess.run(["verilator", "--lint-only", "-Wall", "--top-module", "qs_top_axi", *map(str, sorted(axi.glob("*.sv")))], cwd=d.folder,
+                          env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0 and "%" not in done.stdout + done.stderr, done.stderr
+    words = (d.folder / "weights.mem").read_text().split()
+    assert (axi / "weights.bin").read_bytes() == b"".join(bytes.fromhex(w)[::-1] for w in words)
+
+
 def test_listing(tmp_path):
     """program.txt names the nodes; the places of dead tensors are used again."""
     g = sim_graphs.resnet()

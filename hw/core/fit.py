@@ -8,6 +8,7 @@ from ir.target import Target
 from ..cost.memory import BLOCKS, place
 from ..targets import DSP_BITS, fpga
 from .compile import Program, compile_graph
+from .isa import FetchRun
 from .model import frame_cycles
 
 SHAPES = [(2, 1, 1), (4, 1, 1), (4, 2, 1), (4, 4, 1), (8, 2, 1), (8, 4, 1), (8, 8, 2), (16, 4, 1), (16, 8, 2), (16, 16, 2), (32, 16, 2), (32, 32, 4)]
@@ -23,23 +24,30 @@ class Fit:
     used: dict[str, int]
     memory: dict[str, int]
     bits: dict[str, int]
+    outer_bits: int    # of weights that come from outside, a frame
 
     @property
     def text(self) -> str:
         """One line."""
         kb = ", ".join(f"{k} {v / 8192:,.1f} KB" for k, v in self.bits.items())
+        stream = f"; weights from outside: {self.outer_bits / 8 / self.cycles:.2f} bytes a cycle" * bool(self.outer_bits)
         return (f"core {self.lanes}x{self.pe}x{self.out}: {self.cycles:,} cycles a frame, about {self.used['lut']:,} LUTs, "
-                f"{self.used['dsp']} DSPs, {self.used['bram']} block RAMs ({kb})")
+                f"{self.used['dsp']} DSPs, {self.used['bram']} block RAMs ({kb}){stream}")
 
 
-def shape(text: str) -> tuple[int, int, int]:
-    """`8x8` or `8x8x2`: elements of a word, rows at once, results a cycle (by default as many as keep up: one for each 4 rows, up to 4)."""
+def shape(text: str) -> tuple[int, int, int, int]:
+    """`8x8` or `8x8x2`: elements of a word, rows at once, results a cycle (by default one for each 4 rows, up to 4).
+
+    `8x8:1024`: with the weights outside, and so many words of weight memory inside (else 0).  UserError: another text.
+    """
     try:
-        numbers = [int(v) for v in text.split("x")]
+        text_, _, buffer = text.partition(":")
+        numbers = [int(v) for v in text_.split("x")]
         lanes, pe, out = numbers if len(numbers) == 3 else (*numbers, max(1, min(4, numbers[1] // 4)))
+        return lanes, pe, out, int(buffer or 0)
     except ValueError:
-        raise UserError(f"core {text!r}: give LANESxROWS or LANESxROWSxRESULTS, such as 8x8 or 16x8x2, or auto") from None
-    return lanes, pe, out
+        raise UserError(f"core {text!r}: give LANESxROWS or LANESxROWSxRESULTS, such as 8x8 or 16x8x2; then :WORDS of weight memory where the "
+                        "weights stay outside; or auto") from None
 
 
 def fit(g: Graph, target: str | Target | None = None, text: str = "auto") -> Fit:
@@ -58,15 +66,15 @@ def fit(g: Graph, target: str | Target | None = None, text: str = "auto") -> Fit
         which = ""
         if r == "bram":
             name = max(least.memory, key=least.memory.get)
-            which = f", most of them for {name} ({least.bits[name] / 8192:,.0f} KB)"
+            which = f", most of them for {name} ({least.bits[name] / 8192:,.0f} KB)" + "; weights may stay outside: see --core" * (name == "weights")
         raise UserError(f"no core fits {t.name}: {least.lanes}x{least.pe} needs {least.used[r]:,} {r}, {over:,} more than there are{which}")
     return min(good, key=lambda f: (f.cycles, f.used["lut"]))
 
 
-def best_shape(g: Graph, target: str | Target | None = None) -> tuple[int, int, int]:
-    """(lanes, rows, results) of the fastest core that fits.  UserError: see fit."""
+def best_shape(g: Graph, target: str | Target | None = None) -> tuple[int, int, int, int]:
+    """As `shape`, of the fastest core that fits.  UserError: see fit."""
     f = fit(g, target)
-    return f.lanes, f.pe, f.out
+    return f.lanes, f.pe, f.out, 0
 
 
 def excess(f: Fit, t: Target) -> dict[str, int]:
@@ -88,7 +96,7 @@ def estimate(program: Program, t: Target) -> Fit:
     dsp = products * (math.ceil((p["ActWidth"] + 1) / 18) * math.ceil(p["WWidth"] / 18) if wide else 0)
     dsp += m.out * math.ceil(p["AccWidth"] / 18) * math.ceil(p["MulWidth"] / 18)
     return Fit(m.lanes, m.pe, m.out, frame_cycles(program), {"lut": luts(p, 0 if wide else products), "dsp": dsp, "bram": sum(memory.values())},
-               memory, bits)
+               memory, bits, sum(s.words for s in program.steps if isinstance(s, FetchRun)) * m.word_bits)
 
 
 def luts(p: dict[str, int], products: int) -> int:
