@@ -1,4 +1,5 @@
 """Synthesis, place and route of generated designs: counts, layers, clock, cache, files and messages."""
+import contextlib
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ from hw.synth.tools import Stopped, call, last_line
 from hw.targets import FAMILIES, TARGETS
 from ir import UserError, store
 from ir.target import Target
+from qsearch import cli
 from tests import sim_graphs
 
 CLK = "posedge clk"
@@ -178,11 +180,11 @@ def test_ice40(design, device):
 @pytest.mark.slow
 def test_too_small(design, routed, tmp_path):
     """By how much, and which layer; nextpnr is not asked."""
-    small = Target("ecp5-25k", "fpga", {"lut": 500, "ff": 1000, "dsp": 0, "bram": 0}, 50, "ecp5")
+    small = Target("ecp5-25k", "fpga", {"lut": routed["lut"] - 100, "ff": 1000, "dsp": 0, "bram": 0}, 50, "ecp5")
     r = hw.synth_design(design[0].folder, small, route=True, cache=design[1])
     most = max(r["layers"], key=lambda row: row["lut"])
     assert not r["fits"] and "fmax_mhz" not in r and r["why"] == (
-        f"the design needs {routed['lut']} LUT where ecp5-25k has 500 ({routed['lut'] - 500} too many); largest: {most['layer']} with {most['lut']}")
+        f"the design needs {routed['lut']} LUT where ecp5-25k has {routed['lut'] - 100} (100 too many); largest: {most['layer']} with {most['lut']}")
 
 
 @pytest.mark.slow
@@ -257,3 +259,24 @@ def test_layers_of_an_unrolled_design(tmp_path):
     assert rows["u_qs_unrolled"]["carry"] < 0.1 * r["carry"]
     for resource in ("lut", "ff", "carry", "dsp", "bram"):
         assert sum(row[resource] for row in r["layers"]) == r[resource]
+
+
+LAYERS = [{"layer": "conv", "lut": 90, "ff": 7, "carry": 2, "dsp": 0, "bram": 0}]
+COUNTS = {"device": "xck26", "lut": 100, "ff": 7, "carry": 2, "dsp": 0, "bram": 0, "fullest": 0.5, "fits": True, "why": "", "layers": LAYERS}
+
+
+@pytest.mark.parametrize("report, code, said, line", [
+    (COUNTS, 0, "nextpnr does not know xck26: these are counts after mapping", ""),
+    (COUNTS | {"packed": {"TRELLIS_COMB": [1200, 24288]}, "harness": {"lut": 9}, "fmax_mhz": 72.5, "critical": "13.8 ns (..): conv"}, 0,
+     "packed: 1,200 of 24,288 TRELLIS_COMB; in it the harness: 9 LUT\nslowest path: 13.8 ns (..): conv\n", ""),
+    (COUNTS | {"fits": False, "fullest": 1.25, "why": "the design needs 5 LUT"}, 1, "125.0%",
+     "error: the design needs 5 LUT; take a larger device or fold the design more\n")])
+def test_the_command(report, code, said, line, monkeypatch, capsys):
+    seen = {}
+    monkeypatch.setattr(hw, "synth_design", lambda folder, device, **options: seen.update(folder=folder, device=device, **options) or report)
+    monkeypatch.setattr(sys, "argv", "qsearch -q synth d --device xcup --limit 60 --seed 5 --no-route".split()[:-1 if code == 0 else None])
+    with contextlib.suppress(SystemExit) if code == 0 else pytest.raises(SystemExit) as e:
+        cli.main()
+    out = capsys.readouterr()
+    assert (seen["device"], seen["limit_s"], seen["seed"], seen["route"], seen["write"]) == ("xcup", 60, 5, code == 0, True)
+    assert said in out.out and out.err == line and (code == 0 or e.value.code == code)

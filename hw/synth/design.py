@@ -1,7 +1,5 @@
 """A generated design through Yosys and nextpnr: what it occupies, layer by layer, and how fast it runs; kept by what it depends on."""
-import base64
 import contextlib
-import gzip
 import json
 import time
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from . import nextpnr, timing
 from .layers import layer_of, marks, owners, used
 from .nextpnr import PARTS
 from .report import counts, layers, save, unfit
+from .squeeze import expanded, squeezed
 from .tools import version
 from .yosys import ARITH, netlist, script
 
@@ -71,8 +70,8 @@ def mapped(design: Design, target: Target, tool: str, limit_s: float, cache: Pat
     key = (*((p.name, digest(p.read_bytes())) for p in (*design.sources, *files, ARITH)), text, tool)
     if (entry := kept.get(*key)) is None:
         made = netlist(design.sources, TOP, files, text, limit_s, watch)
-        entry = kept.put({"module": _packed(_trimmed(made))}, *key)
-    return json.loads(gzip.decompress(base64.b64decode(entry["module"])))
+        entry = kept.put({"module": squeezed(json.dumps(_trimmed(made)))}, *key)
+    return json.loads(expanded(entry["module"]))
 
 
 def routed(module: dict, target: Target, tools: dict, aim: tuple[float, int, bool], limit_s: float, cache: Path | str | None,
@@ -91,9 +90,9 @@ def found(made: dict, module: dict, nodes: list[str]) -> dict:
     out = {"packed": {c: n for c, n in made["utilisation"].items() if n[0]}, "harness": {r: n for r, n in made["harness"].items() if n}}
     if "report" not in made:
         return out
-    own = owners(module)
-    fmax, path = timing.fmax_mhz(made["report"]), timing.critical(made["report"], own)
-    return out | {"fmax_mhz": fmax and round(fmax, 2), "path": path, "slowest_ns": timing.slowest(made["report"], own),
+    own, told_by = owners(module), json.loads(expanded(made["report"]))
+    fmax, path = timing.fmax_mhz(told_by), timing.critical(told_by, own)
+    return out | {"fmax_mhz": fmax and round(fmax, 2), "path": path, "slowest_ns": timing.slowest(told_by, own),
                   "critical": path and timing.told(path, lambda at: layer_of(at, nodes) or TOP)}
 
 
@@ -115,6 +114,3 @@ def _trimmed(module: dict) -> dict:
         for thing in module[group].values():
             thing["attributes"] = {k: v for k, v in thing["attributes"].items() if k in KEPT_ATTRIBUTES}
     return {k: module[k] for k in ("attributes", "ports", "cells", "netnames")}
-
-
-def _packed(module: dict) -> str: return base64.b64encode(gzip.compress(json.dumps(module).encode(), mtime=0)).decode()

@@ -1,6 +1,4 @@
 """Place and route with nextpnr: a mapped netlist in; what it occupies, how fast it runs and its configuration out."""
-import base64
-import gzip
 import json
 import re
 import tempfile
@@ -13,6 +11,7 @@ from ir import UserError
 
 from ..targets import Family
 from . import harness, yosys
+from .squeeze import squeezed
 from .tools import Stopped, call, command, last_line
 
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.M)
@@ -55,7 +54,7 @@ def route(module: dict, top: str, family: Family, part: Part, given: list[str], 
     """Places and routes module `top`, mapped, in its harness, with `given` arguments.
 
     Returns {"utilisation": {cell: [used, available]}, "harness": {resource: number}, "log"}, and unless it was only packed or needs
-    more cells than there are "report", nextpnr's own, and "config", the configuration (gzip, base64).  Of the cells used the
+    more cells than there are "report", nextpnr's own, and "config", the configuration (both squeezed).  Of the cells used the
     harness's are not taken off.  UserError: nextpnr missing, no legal placement or route, or `limit_s` seconds over.
     """
     start, end = command(part.tool), time.monotonic() + limit_s
@@ -76,8 +75,7 @@ def route(module: dict, top: str, family: Family, part: Part, given: list[str], 
         if code and not any(n > of for n, of in made["utilisation"].values()):
             raise UserError(f"place and route of {top} failed: {_reason(log + said, code)}")
         if not code and (work / "report.json").is_file():
-            made["report"] = json.loads((work / "report.json").read_text())
-            made["config"] = base64.b64encode(gzip.compress((work / part.config[1]).read_bytes(), mtime=0)).decode()
+            made |= {"report": squeezed((work / "report.json").read_bytes()), "config": squeezed((work / part.config[1]).read_bytes())}
         return made
 
 

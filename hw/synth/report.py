@@ -1,6 +1,4 @@
 """The report of a synthesis: counts beside what the device has, a row for each layer, and the files."""
-import base64
-import gzip
 import json
 import tempfile
 from pathlib import Path
@@ -11,6 +9,7 @@ from ir.target import Target
 from . import nextpnr
 from .layers import layer_of
 from .nextpnr import Part
+from .squeeze import expanded
 
 RESOURCES = ("lut", "ff", "carry", "dsp", "bram")
 WORDS = {"lut": "LUT", "ff": "flip-flops", "dsp": "DSP blocks", "bram": "block RAMs"}
@@ -74,7 +73,7 @@ def save(folder: Path, report: dict, module: dict, made: dict | None, part: Part
             if made:
                 (new / "nextpnr.log").write_text(made["log"])
             if made and "config" in made:
-                config = gzip.decompress(base64.b64decode(made["config"]))
+                config = expanded(made["config"])
                 (new / part.config[1]).write_bytes(config)
                 if (bits := nextpnr.bitstream(part, config, PACK_S)) is not None:
                     (new / part.packer[1]).write_bytes(bits)
