@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from strategies import samples
+from hypothesis import assume, given, settings
+from strategies import graphs, samples
 
 import sim_graphs
 from hw.core import model
@@ -12,8 +13,8 @@ from hw.core.compile import compile_graph
 from hw.core.design import core_design
 from hw.core.isa import FetchRun
 from hw.core.tensors import Life, allocate
-from ir import (Add, Concat, Conv, Dense, Expand, Graph, Input, Ints, Lut, MaxPool, Mul, Pad, Requant, Reshape, Slice, SumPool,
-                Transpose, UserError, run)
+from ir import (Add, Concat, Constant, Conv, Dense, Expand, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Requant, Reshape, Slice,
+                SumPool, Transpose, UserError, run)
 from sim import environment, simulate
 
 RNG = np.random.default_rng(7)
@@ -58,8 +59,22 @@ def shapes() -> Graph:
     return g
 
 
+def products() -> Graph:
+    """Products of activations, in batches and plain, one with a constant that is wider than a weight."""
+    g = Graph()
+    g.add("x", Input(Ints((2, 3, 5), -8, 7)))
+    g.add("t", Transpose((0, 2, 1)), "x")
+    g.add("u", Lut(RNG.integers(0, 16, 16), -8), "t")
+    g.add("m", MatMul(), "x", "u")
+    g.add("mq", Requant(RNG.integers(9, 20, 3), 5, 2, -30, 30, 2), "m")
+    g.add("flat", Reshape((6, 3)), "mq")
+    g.add("c", Constant(RNG.integers(-3000, 3000, (3, 9))))
+    g.add("o", MatMul(), "flat", "c")
+    return g
+
+
 GRAPHS = {n: getattr(sim_graphs, n) for n in ("dense_chain", "convs", "depthwise", "one_axis", "branches", "pools", "resnet")} | {
-    "mixed": mixed, "moves": shapes}
+    "mixed": mixed, "moves": shapes, "products": products}
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -86,8 +101,20 @@ def test_outer_weights(name, machine, buffer):
     assert sum(isinstance(s, FetchRun) for s in program.steps) >= 2 and (name != "resnet" or program.images.weight_words > buffer)
 
 
+KINDS = {Dense, Conv, Requant, Add, Mul, MatMul, MaxPool, SumPool, Lut, Concat, Constant, Expand, Reshape, Transpose, Slice, Pad}
+
+
+@settings(max_examples=40, deadline=None)
+@given(graphs(KINDS))
+def test_any_graph(g):
+    assume(len(g.inputs) == 1 and any(g.inputs[0].name in n.args for n in g.nodes.values()))
+    x = samples(g, 2)
+    assert np.array_equal(model.run(compile_graph(g, 4, 2, 2), x), run(g, x))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name,machine", [("dense_chain", (4, 2, 1)), ("resnet", (8, 8, 2)), ("mixed", (4, 4, 4)), ("moves", (4, 2, 2))])
+@pytest.mark.parametrize("name,machine", [("dense_chain", (4, 2, 1)), ("products", (4, 4, 2)), ("resnet", (8, 8, 2)), ("mixed", (4, 4, 4)),
+                                          ("moves", (4, 2, 2))])
 def test_equal(name, machine, tmp_path):
     """In Verilator: every output, the very number of cycles, stalls on both sides and a reset in the middle of a frame."""
     g = GRAPHS[name]()

@@ -101,7 +101,7 @@ def sizes(low: Lowering, made: Assembled, words: int) -> dict[str, int]:
     unit = int(low.images.weight_words * m.units + 1).bit_length()
     result = max(bound, act, out.bits, entry)
     # no register is wider than what is written to it: addresses wrap around at their own width, zero, lo and hi are signed
-    value = max(address, unit, result + 1, low.images.entries.bit_length(), low.images.param_words.bit_length(), max(counts).bit_length(), 11, act)
+    value = max(address, unit, result + 1, low.images.entries.bit_length(), low.images.param_words.bit_length(), max(counts).bit_length(), 12, act)
     made_of = {
         "Lanes": m.lanes, "Pe": m.pe, "Out": m.out, "InLanes": input_lanes(lay.channels, m.lanes), "InWidth": lay.type.bits,
         "InSigned": int(lay.type.signed), "OutWidth": out.bits, "ActWidth": act, "ActWords": words, "WWidth": m.width, "Halvings": m.halvings,

@@ -3,12 +3,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir import Add, Conv, Dense, Graph, Input, Lut, MaxPool, Mul, Node, Requant, SumPool, UserError
-from ir.opset import Concat, Expand, Pad, Reshape, Slice, Transpose
+from ir import Add, Conv, Dense, Graph, Input, Lut, MatMul, MaxPool, Mul, Node, Requant, SumPool, UserError
+from ir.opset import Concat, Constant, Expand, Pad, Reshape, Slice, Transpose
 
 from ..dataflow.orders import usual_axis
 
-SUMS = (Dense, Conv, MaxPool, SumPool, Add, Mul)
+SUMS = (Dense, Conv, MatMul, MaxPool, SumPool, Add, Mul)
 MOVES = (Reshape, Transpose, Slice, Concat, Pad, Expand)
 
 
@@ -34,9 +34,9 @@ def inner_axes(g: Graph) -> dict[str, int]:
         match n.op:
             case Conv() | MaxPool() | SumPool():
                 out[n.name] = 0
-            case Dense():
+            case Dense() | MatMul():
                 out[n.name] = rank - 1
-            case Input() | Reshape() | Transpose() | Slice() | Concat() | Pad() | Expand():
+            case Input() | Constant() | Reshape() | Transpose() | Slice() | Concat() | Pad() | Expand():
                 out[n.name] = _wanted(g, n)
             case _ if n.args:
                 out[n.name] = out[n.args[0]]
@@ -52,7 +52,7 @@ def _wanted(g: Graph, n: Node) -> int:
             match u.op:
                 case Conv() | MaxPool() | SumPool():
                     return 0
-                case Dense():
+                case Dense() | MatMul():
                     return len(n.type.shape) - 1
                 case Requant() | Lut() | Add() | Mul():
                     return _wanted(g, u)
@@ -65,7 +65,7 @@ def groups(g: Graph, inner: dict[str, int]) -> list[Group]:
     for n in g.nodes.values():
         if n.name in done or _is_scale(g, n, users):
             continue
-        if isinstance(n.op, MOVES + (Input,)):
+        if isinstance(n.op, MOVES + (Input, Constant)):
             out.append(Group(n.name, n, n.args))
             continue
         if not isinstance(n.op, SUMS + (Requant, Lut)):

@@ -60,6 +60,7 @@ class Pass:
     from_stream: bool = False
     to_stream: bool = False
     by_element: bool = False
+    apart: bool = False       # the second factor of a product is at w, an address of the scratchpad
     format: int = 0
     digits: int = NO_DIGITS
     count: int = 1
@@ -83,7 +84,7 @@ class Pass:
             outer = replace(walk, strides=(0,) * INNER + walk.strides[INNER:])
             out |= {base + k: outer.deltas(self.counts)[k] for k in turning if k >= INNER} | {base + 6: walk.start}
         mode = (self.mode | self.signed << 3 | self.second_signed << 4 | self.from_stream << 5 | self.to_stream << 6
-                | self.by_element << 7 | self.format << 8 | (self.table is not None) << 10)
+                | self.by_element << 7 | self.format << 8 | (self.table is not None) << 10 | self.apart << 11)
         return out | {31: self.rows, 39: self.cols, 48: self.line, 49: self.keep, 55: self.count, 63: int(self.moves), 64: mode, 65: self.outside,
                       66: self.shift, 67: self.zero, 68: self.lo, 69: self.hi, 70: self.table or 0}
 

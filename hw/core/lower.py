@@ -4,9 +4,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ir import Add, Conv, Dense, Graph, Input, Ints, MaxPool, Mul, SumPool, UserError
+from ir import Add, Conv, Dense, Graph, Input, Ints, MatMul, MaxPool, Mul, SumPool, UserError
 from ir.ops import half
-from ir.opset import Concat, Expand, Pad, Reshape, Slice, Transpose
+from ir.opset import Concat, Constant, Expand, Pad, Reshape, Slice, Transpose
 
 from ..dataflow.orders import channels_inner
 from .fuse import Group, groups, inner_axes
@@ -81,8 +81,12 @@ class Lowering:
         match node.op if node else None:
             case Input():
                 self.load(group)
+            case Constant():
+                self.constant(group)
             case Dense() | Conv():
                 self.matrix(group)
+            case MatMul():
+                self.matmul(group)
             case MaxPool() | SumPool():
                 self.emit(self.pool(group), group, group.args[0])
             case Add():
@@ -103,6 +107,22 @@ class Lowering:
         self.append(Pass(group.name, Mode.SUM, counts, y=Walk(self.at(group.name), (0, 0, 0, beat, lay.row, 0)), from_stream=True,
                          signed=t.signed, count=beat, line=beat, keep=beat, lo=t.lo, hi=t.hi), t, np.zeros(m.out), np.ones(m.out))
 
+    def constant(self, group: Group) -> None:
+        """Values as weights, of as many digits as they need, of a 1 that stands outside."""
+        lay, m, t = self.layout(group.name), self.machine, group.head.type
+        values = np.zeros(lay.size, np.int64)
+        values[lay.offsets()] = group.head.op.value
+        n = max(len(digits(int(v), m.width)) for v in (values.min(), values.max()))
+        split = np.array([(d := digits(v, m.width)) + [0] * (n - len(d)) for v in values.tolist()])[:, ::-1]
+        steps = split.reshape(lay.words, m.lanes, n).transpose(0, 2, 1).reshape(-1, 1, m.lanes)
+        form = m.form(steps)
+        u = m.step_units(1, form)
+        p = Pass(group.name, Mode.LANES, (1, n, 1, lay.words, 1, 1), rows=0, outside=1, signed=True, second_signed=True, format=form,
+                 digits=1 if n > 1 else NO_DIGITS, w=Walk(self.images.add_weights(steps, form), (0, u, 0, n * u, 0, 0)), lo=t.lo, hi=t.hi,
+                 y=Walk(self.at(group.name), (0, 0, 0, m.lanes, 0, 0)), count=m.lanes, line=m.lanes, keep=m.lanes)
+        self.widths.append(2)
+        self.append(p, t, np.zeros(m.out), np.ones(m.out))
+
     def matrix(self, group: Group) -> None:
         op = group.head.op
         if isinstance(op, Dense):
@@ -116,6 +136,16 @@ class Lowering:
         lay = self.layout(x)
         self.widths.append(read(op, lay.type, op.pad).bits)
         self.emit(convolution(self.images, group.name, op, lay, self.at(x), shape, out), group, x, bias=op.bias)
+
+    def matmul(self, group: Group) -> None:
+        """a (.., M, K) @ b (.., K, N): an element of a times a word of b at a time, lane by lane."""
+        a, b = (self.arranged(x, len(self.layout(x).type.shape) - 1) for x in group.args)
+        left, right = self.layout(a), self.layout(b)
+        (m, k), batch = left.type.shape[-2:], math.prod(left.type.shape[:-2])
+        walk = Walk(self.at(b), (0, right.row, 0, self.machine.lanes, 0, k * right.row))
+        self.emit(Pass(group.name, Mode.PRODUCT, (2, k, 1, right.row // self.machine.lanes, m, batch), by_element=True, apart=True,
+                       x=Walk(self.at(a), (0, 1, 0, 0, left.row, m * left.row)), w=walk, signed=left.type.signed,
+                       second_signed=right.type.signed), group, a)
 
     def pool(self, group: Group) -> Pass:
         op, x = group.head.op, self.arranged(group.args[0], 0)

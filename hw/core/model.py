@@ -100,6 +100,9 @@ def _accumulate(program: Program, p: Pass, state: State, counts, xw: Walk, rw: W
         return np.where(seen, x, np.iinfo(np.int64).min).max((1, 2, 3))
     if p.mode == Mode.SUM:
         return x.sum((1, 2, 3))
+    if p.apart:
+        other = state.spad[(address(ww, counts, inner=True)[:, :, :, 1:, None] + lanes) % len(state.spad)]
+        return (x[:, :, :, :1] * other).sum((1, 2, 3))
     if p.mode == Mode.PRODUCT:
         return x.prod(3).sum((1, 2))
     unit = address(ww, counts, inner=True)

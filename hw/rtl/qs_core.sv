@@ -7,7 +7,8 @@
 // Registers: loops 8.., drain 48.., fetch 80.. (see there); 64 mode, 65 the element that stands outside, 66 shift, 67 zero, 68 lo,
 // 69 hi, 70 base of the table.
 // mode: [2:0] of the array, [3] x is signed, [4] x is signed where the innermost loop is not at its start, [5] from the input stream,
-// [6] to the output stream, [7] element by element, [9:8] format of the weights, [10] table.
+// [6] to the output stream, [7] one element, in all lanes, [9:8] format of the weights, [10] table, [11] where the innermost loop is
+// not at its start, the address of the weights is one of the scratchpad (of a whole word): the other factor of mode 4.
 module qs_core #(
   parameter int unsigned Lanes     = 4,     // elements of a word: a power of two
   parameter int unsigned Pe        = 2,     // rows at once: a power of two, at most Lanes
@@ -69,7 +70,9 @@ module qs_core #(
   localparam int unsigned LaneBits  = $clog2(Lanes);
   localparam int unsigned WordAddr  = ActWords > 1 ? $clog2(ActWords) : 1;
   localparam int unsigned XBits     = WordAddr + LaneBits + 1;   // a bit more than needed, so that what is beyond is seen
-  localparam int unsigned WAddr     = $clog2(WWords * (Pe << Halvings) + 1);
+  localparam int unsigned WUnits    = WWords * (Pe << Halvings);
+  localparam int unsigned WAddr     = Products && $clog2(WUnits + 1) < XBits ? XBits : $clog2(WUnits + 1);
+  localparam int unsigned WUnitAddr = $clog2(WUnits + 1);
   localparam int unsigned PBits     = Params > 1 ? $clog2(Params) : 1;
   localparam int unsigned TBits     = Entries > 1 ? $clog2(Entries) : 1;
   localparam int unsigned TagWidth  = Out + XBits + 1;
@@ -88,7 +91,7 @@ module qs_core #(
     .clk_i, .rst_ni, .m_valid_o(word_valid), .m_ready_i(accept), .m_data_o(word), .pc_o, .done_o, .error_o(program_error)
   );
 
-  logic [10:0]          mode;
+  logic [11:0]          mode;
   logic [ActWidth-1:0]  outside;
   logic [ShiftBits-1:0] shift;
   logic [ResWidth:0]    zero, lo, hi;
@@ -96,7 +99,7 @@ module qs_core #(
   always_ff @(posedge clk_i) begin
     if (taken) begin
       unique case (register)
-        7'd64: mode    <= 11'(value);
+        7'd64: mode    <= 12'(value);
         7'd65: outside <= ActWidth'(value);
         7'd66: shift   <= ShiftBits'(value);
         7'd67: zero    <= (ResWidth+1)'(value);
@@ -109,9 +112,9 @@ module qs_core #(
   end
 
   logic [2:0] array_mode;
-  logic       is_signed, second_signed, from_stream, to_stream, by_element, use_table;
+  logic       is_signed, second_signed, from_stream, to_stream, by_element, use_table, apart;
   logic [1:0] format;
-  assign {use_table, format, by_element, to_stream, from_stream, second_signed, is_signed, array_mode} = mode;
+  assign {apart, use_table, format, by_element, to_stream, from_stream, second_signed, is_signed, array_mode} = mode;
 
   // Steps of the loops, and the words that they read.
   logic             loops_ready, step_valid, step, go, have;
@@ -157,11 +160,18 @@ module qs_core #(
     end
   end
 
+  logic [XBits-1:0]          raddr;
+  if (Products) begin : gen_apart
+    assign raddr = apart && second ? XBits'(waddr) : xaddr;
+  end else begin : gen_one_walk
+    assign raddr = xaddr;
+  end
+
   logic [Lanes-1:0]          write;
   logic [XBits-1:0]          yaddr;
   logic [Lanes*ActWidth-1:0] written;
   qs_core_spad #(.Lanes(Lanes), .Width(ActWidth), .Words(ActWords)) u_spad (
-    .clk_i, .read_i(go), .raddr_i(WordAddr'(xaddr >> LaneBits)), .rdata_o(read), .write_i(write),
+    .clk_i, .read_i(go), .raddr_i(WordAddr'(raddr >> LaneBits)), .rdata_o(read), .write_i(write),
     .waddr_i(WordAddr'(yaddr >> LaneBits)), .wdata_i(written)
   );
 
@@ -169,8 +179,8 @@ module qs_core #(
   assign source = from_stream ? kept : read;
   always_comb begin
     x = source;
-    if (by_element)
-      for (int l = 0; l < int'(Lanes); l++) if (lane_q == (LaneBits+1)'(l)) x[ActWidth-1:0] = source[l*int'(ActWidth)+:ActWidth];
+    if (by_element && !(apart && second_q))
+      for (int l = 0; l < int'(Lanes); l++) if (lane_q == (LaneBits+1)'(l)) x = {Lanes{source[l*int'(ActWidth)+:ActWidth]}};
     if (outside_q) x = {Lanes{outside}};
   end
 
@@ -178,7 +188,7 @@ module qs_core #(
   logic                fill;
   logic [NearBits+WordBits-1:0] filling;
   qs_core_weights #(.Pe(Pe), .Simd(Lanes), .Width(WWidth), .Halvings(Halvings), .Words(WWords), .File(WeightFile)) u_weights (
-    .clk_i, .read_i(go), .addr_i(waddr), .format_i(format), .one_row_i(array_mode != '0), .w_o(w), .write_i(fill),
+    .clk_i, .read_i(go), .addr_i(WUnitAddr'(waddr)), .format_i(format), .one_row_i(array_mode != '0), .w_o(w), .write_i(fill),
     .waddr_i(filling[WordBits+:NearBits]), .wdata_i(filling[WordBits-1:0])
   );
   if (Fetch) begin : gen_fetch
@@ -251,9 +261,9 @@ module qs_core #(
   // Status.
   logic [31:0] cycles;
   logic        beyond_x, beyond_w;
-  assign beyond_x    = step_valid && step && is_in && !from_stream && (xaddr >> LaneBits) >= XBits'(ActWords)
+  assign beyond_x    = step_valid && step && is_in && !from_stream && (raddr >> LaneBits) >= XBits'(ActWords)
                        || |write && (yaddr >> LaneBits) >= XBits'(ActWords);
-  assign beyond_w    = step_valid && step && array_mode[2:1] == '0 && waddr >= WAddr'(WWords * (Pe << Halvings));
+  assign beyond_w    = step_valid && step && array_mode[2:1] == '0 && waddr >= WAddr'(WUnits);
   assign tap_valid_o = res_valid && res_ready && res_mask[0];
   assign tap_data_o  = res[Out*ResWidth-1:0];
   always_ff @(posedge clk_i or negedge rst_ni) begin
