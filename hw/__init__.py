@@ -11,3 +11,4 @@ from .targets import TARGETS
 from .design import Design, Port, Value, load
 from .dataflow.verilog import generate
 from .unroll.design import Unrolled, unroll, unroll_design
+from .unroll.family import FAMILIES as UNROLLED

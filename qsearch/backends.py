@@ -28,7 +28,7 @@ def build(t, graph: Graph, out: Path, settings, x: np.ndarray | None = None, **c
     """Compile into the folder `out` (library, ONNX file or design), with the graph beside it, and return the folder.
 
     x: integer inputs that a design's own test plays; by default some that it makes up.  choices: of a CPU `mcpu`, `name` and `tiles`, of
-    a GPU `archs`.
+    a GPU `archs`, of an FPGA `unrolled`, the keywords of hw.unroll_design.
     """
     _make(t, graph, out, settings, x, choices)
     if t.kind != "fpga":  # a design brings its graph along, for the test that it ships with
@@ -60,6 +60,8 @@ def _make(t, graph: Graph, out: Path, settings, x: np.ndarray | None, choices: d
             if core := choices.get("core"):
                 _core(t, graph, out, core, x)
                 return
+            if "unrolled" in choices:
+                return _unrolled(t, graph, out, x, choices["unrolled"])
             budgets = {r: b for r, b in map(parse_budget, settings.budgets) if isinstance(b, float)}
             folding = hw.fold(graph, target=t, max_lut=budgets.get("lut"), max_cycles=budgets.get("cycles"))
             sim.ship(graph, out, folding, x)
@@ -74,6 +76,14 @@ def _core(t, graph: Graph, out: Path, text: str, x: np.ndarray | None) -> None:
     from hw.core import fit
     shape = fit.shape(text) if text != "auto" else fit.best_shape(graph, t)
     sim.ship(graph, out, x=x, make=lambda g, folder, extra: hw.core_design(g, folder, *shape, extra=extra))
+
+
+def _unrolled(t, graph: Graph, out: Path, x: np.ndarray | None, choices: dict) -> None:
+    """The design with an adder for every weight, and its test."""
+    import hw
+    import sim
+    family = t.family if t.family in hw.UNROLLED else "portable"
+    sim.ship(graph, out, x=x, make=lambda g, to, extra: hw.unroll_design(g, to, family, extra=extra, **choices))
 
 
 def save_form(graph: Graph, form: str, path: Path) -> Path:

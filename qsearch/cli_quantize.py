@@ -102,13 +102,16 @@ def compile_(graph: GraphArgument, target: Annotated[str, typer.Option("--target
              arch: Annotated[list[str], typer.Option(help="of --target cuda: sm_80, sm_90 ...; may be repeated")] = [],  # noqa: B006
              tune: Annotated[int, typer.Option(help="of --target cpu: time this many forms of each layer's kernel and keep the fastest")] = 0,
              name: Annotated[str, typer.Option(help="of a CPU's library and program")] = "model",
-             core: Annotated[str, typer.Option(help="of an FPGA: sequential core, no streams: 8x8 (lanes, rows), 8x8:WORDS, auto")] = "") -> None:
+             core: Annotated[str, typer.Option(help="of an FPGA: sequential core, no streams: 8x8 (lanes, rows), 8x8:WORDS, auto")] = "",
+             unroll: Annotated[bool, typer.Option("--unroll", help="of an FPGA: every weight an adder of its own, a frame a cycle")] = False,
+             stages: Annotated[int, typer.Option(help="with --unroll: stages of logic between registers (0: of about five adders each)")] = 0,
+             lanes: Annotated[int, typer.Option(help="with --unroll: elements of a frame in one beat (0: all)")] = 0) -> None:
     """Library and program for a CPU or GPU, ONNX file or SystemVerilog design of an integer graph."""
     from . import backends, compiling
     t = backends.target(target)
     if form not in FORMS or form != "integer" and t.kind != "onnx":
         raise UserError(f"form {form!r} of target {target}: give {', '.join(FORMS)}, the last two with --target onnx")
-    choices = compiling.choices(t, mcpu, tuple(arch), tune, name, core)
+    choices = compiling.choices(t, mcpu, tuple(arch), tune, name, core, unroll, stages, lanes)
     g = needed(graph)
     if tune:
         with screen.step(f"tune for {target}") as progress:

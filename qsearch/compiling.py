@@ -13,17 +13,23 @@ from ir.store import load_json
 STARTS = 9  # of the program, of which the median counts
 
 
-def choices(t, mcpu: str, archs: tuple[str, ...], tune: int, name: str, core: str = "") -> dict:
+def choices(t, mcpu: str, archs: tuple[str, ...], tune: int, name: str, core: str = "", unroll: bool = False, stages: int = 0,
+            lanes: int = 0) -> dict:
     """Keywords of backends.build.  UserError: a choice that this target does not have."""
-    given = {"--mcpu": mcpu, "--tune": tune, "--arch": archs, "--name": name != "model", "--core": core}
+    given = {"--mcpu": mcpu, "--tune": tune, "--arch": archs, "--name": name != "model", "--core": core, "--unroll": unroll,
+             "--stages": stages, "--lanes": lanes}
     cpu = {"--name"} | ({"--mcpu"} if t.name != "c" else set()) | ({"--tune"} if t.name == "cpu" and not mcpu else set())
-    allowed = {"cpu": cpu, "cuda": {"--arch"}, "fpga": {"--core"}}.get(t.kind, set())
+    allowed = {"cpu": cpu, "cuda": {"--arch"}, "fpga": {"--unroll", *(("--stages", "--lanes") if unroll else ("--core",))}}.get(t.kind, set())
     if (wrong := next((k for k, v in given.items() if v and k not in allowed), None)) is not None:
         has = f"it has {', '.join(sorted(allowed))}" if allowed else "it has none of these options"
         raise UserError(f"{wrong} does not go with target {t.name}{' -mcpu' if mcpu and wrong == '--tune' else ''}: {has}")
     if tune < 0:
         raise UserError(f"--tune {tune}: give how many forms of each kernel to time, or 0")
-    return {k: v for k, v in {"mcpu": mcpu, "name": name if t.kind == "cpu" else "", "archs": archs, "core": core}.items() if v}
+    if min(stages, lanes) < 0:
+        raise UserError(f"--stages {stages} --lanes {lanes}: give at least 1, or leave it out")
+    unrolled = {k: v for k, v in {"stages": stages, "lanes": lanes}.items() if v} if unroll else None
+    chosen = {k: v for k, v in {"mcpu": mcpu, "name": name if t.kind == "cpu" else "", "archs": archs, "core": core}.items() if v}
+    return chosen | ({} if unrolled is None else {"unrolled": unrolled})
 
 
 def tuned(g: Graph, tune: int, progress) -> dict:

@@ -10,7 +10,7 @@ from op_cases import CASES
 from sim import simulate
 from sim.build import lint
 from strategies import samples
-from unrolled import evaluate
+from unrolled import evaluate, plainly
 
 RNG = np.random.default_rng(3)
 REFUSED = ("matmul", "gather", "div", "sqrt", "recur")
@@ -31,8 +31,8 @@ def test_ops(name):
         return
     x = feeds(g, 20)
     want = run(g, x).reshape(20, -1)
-    for family in ("portable", "xcup"):
-        np.testing.assert_array_equal(evaluate(unroll(g, family).scalars, x), want)
+    for family in ("portable", "xcup", "ecp5"):
+        np.testing.assert_array_equal(evaluate(plainly(g, family), x), want)
 
 
 def network() -> Graph:
@@ -110,14 +110,14 @@ def test_requant_is_no_multiplication_where_a_shift_tells_the_steps_apart():
 @pytest.mark.parametrize("stages", [1, 2, 3, 5])
 def test_stages(stages):
     """As many ranks as asked for, no way through two stages at once, no stage longer than it must be."""
-    u = unroll(CASES["dense of matrices"], "portable", stages)
+    u = unroll(CASES["dense of matrices"], "portable", stages, effort=0)
     p, s = u.pipeline, u.scalars
     assert p.latency == stages
     arrival = [0.0] * len(s.ops)
     for k in range(len(s.ops)):
         assert all(p.stage[a] <= p.stage[k] for a in s.args(k))
         arrival[k] = u.family.delay(s, k) + max((arrival[a] for a in s.args(k) if p.stage[a] == p.stage[k]), default=0)
-    once = unroll(CASES["dense of matrices"], "portable")
+    once = unroll(CASES["dense of matrices"], "portable", effort=0)
     longest = max(sum(once.family.delay(once.scalars, k) for k in way) for way in [_longest(once)])
     assert max(arrival) <= longest / stages + max(once.family.delay(once.scalars, k) for k in range(len(once.scalars.ops)))
 
@@ -159,3 +159,19 @@ def test_mistakes():
     g.add("y", Lut(np.arange(5000) % 7, 0), g.add("x", Input(Ints((1,), 0, 4999))))
     with pytest.raises(UserError, match=r"^node 'y': a table of 5,000 entries cannot be unrolled \(at most 4,096\)"):
         unroll(g)
+
+
+def test_command_line(tmp_path, capsys):
+    """--unroll and what goes with it, on an FPGA only."""
+    from qsearch import backends, compiling
+    fpga, cpu = backends.target("ecp5-85k"), backends.target("cpu")
+    assert compiling.choices(fpga, "", (), 0, "model", "", True, 3, 10) == {"unrolled": {"stages": 3, "lanes": 10}}
+    assert compiling.choices(fpga, "", (), 0, "model") == {}
+    with pytest.raises(UserError, match="^--stages does not go with target ecp5-85k: it has --core, --unroll$"):
+        compiling.choices(fpga, "", (), 0, "model", "", False, 3)
+    with pytest.raises(UserError, match="^--unroll does not go with target cpu"):
+        compiling.choices(cpu, "", (), 0, "model", "", True)
+    g = Graph()
+    g.add("y", Dense([[3, -5], [1, 1]], [2, 0]), g.add("x", Input(Ints((2,), -4, 3))))
+    made = backends.build(fpga, g, tmp_path / "d", None, unrolled={"stages": 2})
+    assert load(made).kind == "unrolled" and (made / "run.py").exists() and "qs_add2" in (made / "rtl" / "qs_pipeline.sv").read_text()

@@ -1,10 +1,10 @@
 """One sum as SystemVerilog, for each kind of device."""
 from . import scalars
 from .adders import Term
-from .columns import Operand, operands
+from .columns import operands
 from .family import Family
 from .scalars import Scalars
-from .wires import Wires, literal
+from .wires import Wires, literal, operand_word
 
 
 def add(s: Scalars, wires: Wires, k: int, stage: int, family: Family) -> list[str]:
@@ -72,7 +72,7 @@ def _columns(s: Scalars, wires: Wires, k: int, stage: int, family: Family) -> li
     base = _free_columns(parts, rest, width)
     pins, params = [], [f".Width({width - base})"]
     for letter, o in zip("abc", parts):
-        word, mask = _operand(wires, o, stage, base, width)
+        word, mask = operand_word(wires, o, stage, base, width)
         params += [f".Mask{letter.upper()}({literal(mask, width - base)})"]
         if flips := o.flips << o.shift >> base & mask:
             params.append(f".Flip{letter.upper()}({literal(flips, width - base)})")
@@ -85,20 +85,9 @@ def _columns(s: Scalars, wires: Wires, k: int, stage: int, family: Family) -> li
     out = f"{name}[{width - 1}:{base}]" if base else name
     rows = [f"  qs_add3 #({', '.join(params)}, .Carry({family.carry}))", f"    u_{name} ({', '.join(pins)}, .sum_o({out}));"]
     if base:
-        word, _ = _operand(wires, min(parts, key=lambda o: o.shift), stage, 0, base)
+        word, _ = operand_word(wires, min(parts, key=lambda o: o.shift), stage, 0, base)
         rows.append(f"  assign {name}[{base - 1}:0] = {word};")
     return rows
-
-
-def _operand(wires: Wires, o: Operand, stage: int, base: int, top: int) -> tuple[str, int]:
-    """Columns base .. top - 1 of an operand, and which of them hold a bit of it."""
-    low, high = max(o.shift, base), min(o.shift + o.width, top)
-    if low >= high:
-        return literal(0, top - base), 0
-    parts = [literal(0, top - high)] if high < top else []
-    parts.append(wires.bits(o.value, stage, o.drop + low - o.shift, high - low))
-    parts += [literal(0, low - base)] if low > base else []
-    return parts[0] if len(parts) == 1 else f"{{{', '.join(parts)}}}", (1 << high - low) - 1 << low - base
 
 
 def _free_columns(parts, rest: int, width: int) -> int:

@@ -15,12 +15,13 @@ from . import emit
 from .broken import broken
 from .family import FAMILIES, Family
 from .graph import scalars_of
-from .naive import solve_naive
 from .pipeline import Pipeline, piped
 from .place import placed
 from .scalars import Scalars
+from .solve import solve
 
 SHELL = "qs_unrolled"
+EFFORT = 10  # of the search for shared sums
 
 
 @dataclass(frozen=True)
@@ -36,26 +37,29 @@ class Unrolled:
         return emit.pipeline(self.graph, self.scalars, self.pipeline, self.family, orders(self.graph), name)
 
 
-def unroll(g: Graph, family: str = "portable", stages: int = 1, last: bool = False) -> Unrolled:
-    """Every weight of the graph as adders of its own, in `stages` stages of logic of about equal delay.
+def unroll(g: Graph, family: str = "portable", stages: int | None = None, last: bool = False, effort: int = EFFORT, depth: int | None = None,
+           seed: int = 0) -> Unrolled:
+    """Every weight of the graph as adders of its own, in `stages` stages of logic of about equal delay (None: about
+    five adders each).
 
-    Registers hold the inputs and stand between stages; last: they hold the results too.
+    Registers hold the inputs and stand between stages; last: they hold the results too.  effort, depth, seed: of the search for
+    shared sums, see hw.unroll.solve (depth: levels of adders of a linear map; None: a few more than the fewest).
     UserError: an op that cannot be unrolled, a graph that is too large, an unknown family, stages < 1.
     """
     f = FAMILIES[family]
-    if stages < 1:
+    if stages is not None and stages < 1:
         raise UserError(f"{stages} stages: a pipeline has at least 1")
-    s = placed(broken(scalars_of(g, f.table_bits), solve_naive), f)
+    s = placed(broken(scalars_of(g, f.table_bits), lambda m, lo, hi: solve(m, lo, hi, None, f.costs, depth, effort, seed)), f)
     return Unrolled(g, f, s, piped(s, f, stages, True, last))
 
 
-def unroll_design(g: Graph, out: Path | str, family: str = "portable", stages: int = 1, lanes: int | None = None,
-                  extra: Callable | None = None) -> Design:
+def unroll_design(g: Graph, out: Path | str, family: str = "portable", stages: int | None = None, lanes: int | None = None,
+                  effort: int = EFFORT, extra: Callable | None = None) -> Design:
     """Write the unrolled design of graph `g` to folder `out`, as hw.generate does for a folded one.
 
     lanes: elements of a frame that come in one beat of an AXI-Stream (at most; None: all).  UserError: see unroll; `out`.
     """
-    u = unroll(g, family, stages)
+    u = unroll(g, family, stages, effort=effort)
     net = _netlist(u, lanes)
     ports = [Port("s_axis" if len(g.inputs) == 1 else f"s_axis_{s.name}", name, g.nodes[name].type, s.lanes, usual_axis(g.nodes[name].type.shape))
              for name, s in net.inputs.items()]

@@ -5,6 +5,7 @@ from ir import Graph
 
 from . import scalars
 from .adder_text import add
+from .chains import chain, chains, is_added
 from .family import Family
 from .pipeline import Pipeline
 from .scalars import Scalars
@@ -47,12 +48,18 @@ def _header(g: Graph, s: Scalars, p: Pipeline, family: Family) -> list[str]:
 
 
 def _stage(s: Scalars, p: Pipeline, family: Family, wires: Wires, stage: int) -> list[str]:
-    rows = []
-    for k, op in enumerate(s.ops):
-        if p.stage[k] != stage or isinstance(op, scalars.Input):
-            continue
-        rows.append(f"  logic [{s.width(k) - 1}:0] {wires.names[k]};  // [{s.lo[k]}, {s.hi[k]}]")
-        rows += add(s, wires, k, stage, family) if isinstance(op, scalars.Sum) else [f"  {r}" for r in _other(s, wires, k, stage, family)]
+    made = [k for k, op in enumerate(s.ops) if p.stage[k] == stage and not isinstance(op, scalars.Input)]
+    together = chains(s, p, family) if family.chain else {}
+    rows = [f"  logic [{s.width(k) - 1}:0] {wires.names[k]};  // [{s.lo[k]}, {s.hi[k]}]" for k in made] if together else []
+    for k in made:
+        if not together:
+            rows.append(f"  logic [{s.width(k) - 1}:0] {wires.names[k]};  // [{s.lo[k]}, {s.hi[k]}]")
+        if not isinstance(s.ops[k], scalars.Sum):
+            rows += [f"  {r}" for r in _other(s, wires, k, stage, family)]
+        elif k in together:
+            rows += chain(s, wires, together[k], stage)
+        elif not family.chain or not is_added(s.ops[k]):
+            rows += add(s, wires, k, stage, family)
     return rows
 
 

@@ -11,16 +11,24 @@ FAMILIES: Registry = Registry("kind of unrolled design")
 
 @dataclass(frozen=True)
 class Family:
-    """operands: that one adder sums up.  table_bits: inputs of a look-up table.  carry: bits of AMD's carry cell, or 0.
+    """costs: whose costs the search for shared sums counts (hw.unroll.cost).  operands: that one adder sums up.
+    table_bits: inputs of a look-up table.  carry: bits of AMD's carry cell, or 0.  chain: sums in one carry chain of ECP5, or 0.
 
     Delays are in levels of logic with their wires; `bit` is a carry's way over one bit, `third` what a third operand costs.
     """
     name: str
+    costs: str
     operands: int
     table_bits: int
     bit: float
     third: float
     carry: int = 0
+    chain: int = 0
+
+    @property
+    def columns(self) -> bool:
+        """Whether sums are made of unsigned operands, see columns.py."""
+        return bool(self.carry or self.chain)
 
     def delay(self, s: Scalars, k: int) -> float:
         """Levels that value k takes after its operands."""
@@ -44,6 +52,6 @@ class Family:
     def is_input(self, op: scalars.Op) -> bool: return isinstance(op, Input)
 
 
-for _f in (Family("portable", 2, 4, 0.05, 0.0), Family("xc7", 3, 6, 0.03, 0.7, 4), Family("xcup", 3, 6, 0.03, 0.7, 8),
-           Family("ecp5", 2, 4, 0.05, 0.0)):
+for _f in (Family("portable", "ice40", 2, 4, 0.05, 0.0), Family("xc7", "xc7", 3, 6, 0.03, 0.7, 4), Family("xcup", "xcup", 3, 6, 0.03, 0.7, 8),
+           Family("ecp5", "ecp5", 2, 4, 0.05, 0.0, chain=4)):
     FAMILIES.register(_f.name)(_f)

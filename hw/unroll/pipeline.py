@@ -1,9 +1,12 @@
 """Where the registers stand: stages of about equal delay, cut where the fewest bits cross."""
+import math
 from dataclasses import dataclass
 
 from .family import Family
 from .mincut import FOREVER, Network
 from .scalars import Scalars
+
+LEVELS = 7.0  # of logic in a stage, see family.delay: about five adders
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Pipeline:
 
     def registers(self, s: Scalars) -> list[range]:
         """Of each value, the ranks that hold it."""
-        end = [k if isinstance(s.ops[v], int) else k for v, k in enumerate(self.stage)]
+        end = list(self.stage)
         for k in range(len(s.ops)):
             for a in s.args(k):
                 end[a] = max(end[a], self.stage[k])
@@ -32,11 +35,13 @@ class Pipeline:
         return [range(a + 1, b + 1) for a, b in zip(self.stage, end)]
 
 
-def piped(s: Scalars, family: Family, stages: int = 1, first: bool = True, last: bool = True) -> Pipeline:
-    """The scalars in that many stages, each as short as can be.  first, last: registers on inputs and on results."""
+def piped(s: Scalars, family: Family, stages: int | None = None, first: bool = True, last: bool = True) -> Pipeline:
+    """The scalars in that many stages (None: of about LEVELS), each as short as can be.  first, last: registers on inputs and on results."""
     delay = [family.delay(s, k) for k in range(len(s.ops))]
     readers = s.readers()
-    limit = _limit(s, delay, stages)
+    longest = _longest(s, delay)
+    stages = stages or max(1, math.ceil(longest / LEVELS))
+    limit = _limit(s, delay, stages, longest)
     latest = _latest(readers, delay, limit, stages)
     stage = [0] * len(s.ops)
     for cut in range(1, stages):
@@ -48,12 +53,16 @@ def piped(s: Scalars, family: Family, stages: int = 1, first: bool = True, last:
     return Pipeline(stage, stages, first, last)
 
 
-def _limit(s: Scalars, delay: list[float], stages: int) -> float:
-    """The least delay of a stage with which so many suffice."""
+def _longest(s: Scalars, delay: list[float]) -> float:
+    """Delay of the longest way from an input to a result."""
     arrival = [0.0] * len(delay)
     for k in range(len(delay)):
         arrival[k] = delay[k] + max((arrival[a] for a in s.args(k)), default=0.0)
-    longest = max(arrival, default=0.0)
+    return max(arrival, default=0.0)
+
+
+def _limit(s: Scalars, delay: list[float], stages: int, longest: float) -> float:
+    """The least delay of a stage with which so many suffice."""
     low, high = max(max(delay, default=0.0), longest / stages), longest
     while high - low > 1e-3:
         middle = (low + high) / 2

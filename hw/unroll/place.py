@@ -62,8 +62,8 @@ class _Sums:
 
 def placed(s: Scalars, family: Family) -> Scalars:
     """The same results from sums of at most family.operands operands, constants counted."""
-    s = fused(s, family.operands)
-    return s if family.operands < 3 else _columns(s, family)
+    s = fused(s, 3 if family.columns else 2)
+    return _columns(s, family) if family.columns else s
 
 
 def fused(s: Scalars, limit: int) -> Scalars:

@@ -1,4 +1,5 @@
 """Names of scalars as wires and registers, and which of their bits are read."""
+from .columns import Operand
 from .pipeline import Pipeline
 from .scalars import Scalars
 
@@ -59,6 +60,17 @@ class Wires:
 def literal(v: int, width: int) -> str:
     """An integer as a word."""
     return f"{width}'h{v & (1 << width) - 1:x}"
+
+
+def operand_word(wires: Wires, o: Operand, stage: int, base: int, top: int) -> tuple[str, int]:
+    """Columns base .. top - 1 of an operand, and which of them hold a bit of it."""
+    low, high = max(o.shift, base), min(o.shift + o.width, top)
+    if low >= high:
+        return literal(0, top - base), 0
+    parts = [literal(0, top - high)] if high < top else []
+    parts.append(wires.bits(o.value, stage, o.drop + low - o.shift, high - low))
+    parts += [literal(0, low - base)] if low > base else []
+    return parts[0] if len(parts) == 1 else f"{{{', '.join(parts)}}}", (1 << high - low) - 1 << low - base
 
 
 def _unique(names: list[str]) -> list[str]:
