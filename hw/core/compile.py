@@ -8,9 +8,9 @@ from ir.rewrite import drop_dead
 
 from .images import Images, Machine
 from .isa import REG_BITS, Assembled, Mode, Step, assemble, listing
-from .lower import Lowering, input_lanes
+from .lower import Lowering
 from .outer import fetched
-from .tensors import Layout, allocate
+from .tensors import Layout, allocate, input_lanes
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from ir import Add, Conv, Dense, Graph, Input, Lut, MatMul, MaxPool, Mul, Node, Requant, SumPool, UserError
 from ir.opset import Concat, Constant, Expand, Pad, Reshape, Slice, Transpose
 
-from ..dataflow.orders import usual_axis
+from ..dataflow.orders import channels_inner, usual_axis
 
 SUMS = (Dense, Conv, MatMul, MaxPool, SumPool, Add, Mul)
 MOVES = (Reshape, Transpose, Slice, Concat, Pad, Expand)
@@ -106,3 +106,15 @@ def _is_scale(g: Graph, n: Node, users) -> bool:
 def _scaled(g: Graph, name: str, users) -> tuple[str, tuple[np.ndarray, int]]:
     n = g.nodes[name]
     return (n.args[0], (int(n.op.mul[0]), n.op.zero)) if _is_scale(g, n, users) else (name, (1, 0))
+
+
+def sink(g: Graph, inner: dict[str, int]) -> str:
+    """The value that is sent out: the output, or what it is a mere reshape of, in the same order of elements."""
+    n = g.output
+    while isinstance(n.op, Reshape) and len(g.users()[n.args[0]]) == 1:
+        x = g.nodes[n.args[0]]
+        have, want = (channels_inner(v.type.shape, inner[v.name]) for v in (x, g.output))
+        if isinstance(x.op, Input) or not np.array_equal(have, want):
+            break
+        n = x
+    return n.name

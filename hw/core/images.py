@@ -3,6 +3,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ir.ops import half
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -105,3 +107,14 @@ class Images:
                 rows.append(word)
         digits = -(-self.machine.out * (bias_bits + mul_bits) // 4)
         return "".join(f"{r:0{digits}x}\n" for r in rows or [0])
+
+
+def digits(f: int, bits: int) -> list[int]:
+    """A factor as signed digits of so many bits, the lowest first."""
+    out = []
+    while True:
+        low = (f + half(bits)) % (1 << bits) - half(bits)
+        out.append(low)
+        f = (f - low) >> bits
+        if not f:
+            return out

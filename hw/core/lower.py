@@ -5,15 +5,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ir import Add, Conv, Dense, Graph, Input, Ints, MatMul, MaxPool, Mul, SumPool, UserError
-from ir.ops import half
 from ir.opset import Concat, Constant, Expand, Pad, Reshape, Slice, Transpose
 
-from ..dataflow.orders import channels_inner
-from .fuse import Group, groups, inner_axes
-from .images import Images, Machine
+from .fuse import Group, groups, inner_axes, sink
+from .images import Images, Machine, digits
 from .isa import NO_DIGITS, Mode, Pass, Walk
 from .moves import copies
-from .tensors import Layout, Life
+from .tensors import Layout, Life, input_lanes
 from .windows import convolution, read, window
 
 
@@ -276,34 +274,6 @@ class Lowering:
         self.append(Pass(y, Mode.SUM, (1, 1, 1, self.layout(y).words, 1, 1), rows=0, outside=value, signed=t.signed,
                          second_signed=t.signed, y=Walk(self.at(y), (0, 0, 0, m.lanes, 0, 0)),
                          count=m.lanes, line=m.lanes, keep=m.lanes, lo=t.lo, hi=t.hi), t, np.zeros(m.out), np.ones(m.out))
-
-
-def sink(g: Graph, inner: dict[str, int]) -> str:
-    """The value that is sent out: the output, or what it is a mere reshape of, in the same order of elements."""
-    n = g.output
-    while isinstance(n.op, Reshape) and len(g.users()[n.args[0]]) == 1:
-        x = g.nodes[n.args[0]]
-        have, want = (channels_inner(v.type.shape, inner[v.name]) for v in (x, g.output))
-        if isinstance(x.op, Input) or not np.array_equal(have, want):
-            break
-        n = x
-    return n.name
-
-
-def input_lanes(channels: int, lanes: int) -> int:
-    """Elements of an input beat: a whole row where it fits into a word, else what divides both."""
-    return channels if channels <= lanes else math.gcd(channels, lanes)
-
-
-def digits(f: int, bits: int) -> list[int]:
-    """A factor as signed digits of so many bits, the lowest first."""
-    out = []
-    while True:
-        low = (f + half(bits)) % (1 << bits) - half(bits)
-        out.append(low)
-        f = (f - low) >> bits
-        if not f:
-            return out
 
 
 def by_position(p: Pass, mul: np.ndarray, shape, lay: Layout, axis: int):

@@ -68,3 +68,8 @@ def _first_fit(lives: dict[str, Life], order: list[str]) -> tuple[dict[str, int]
             at = max(at, end)
         placed[name] = at
     return placed, max((placed[n] + lives[n].words for n in placed), default=0)
+
+
+def input_lanes(channels: int, lanes: int) -> int:
+    """Elements of an input beat: a whole row where it fits into a word, else what divides both."""
+    return channels if channels <= lanes else math.gcd(channels, lanes)
