@@ -15,7 +15,6 @@ from . import cli_hw, cli_quantize, cli_search
 from .cli_args import (ActRange, Apart, Augment, Budgets, DataOption, Distill, Engine, Evaluations, Fix, Floor, Forbid, Gap, Group, LearningRate,
                        Measured, Metrics, Model, Observer, Options, Order, Out, PairsOf, Prepare, Prune, Ratio, Reference, Rounding, Samples,
                        Searcher, Seed, Solver, Targets, Tie, TimeLimit, Tolerance, Train, Tune, Workers, ties)
-from .data import load_data
 from .plan_view import print_plan
 from .settings import DEFAULT_OPTIONS, Settings
 
@@ -76,18 +75,7 @@ app.command("compile")(cli_quantize.compile_)
 app.command()(cli_quantize.size)
 
 
-@app.command("sim")
-def simulate(build: Annotated[Path, typer.Argument(help="what `qsearch compile` wrote")], data: DataOption,
-             samples: Annotated[int, typer.Option(help="how many samples")] = 3) -> None:
-    """Run a build on samples, compare every value with the reference, and count cycles."""
-    from . import steps
-    d = load_data(data, samples)
-    r = steps.check(build, d, screen)
-    screen.table("", [r])
-    if r["mismatches"]:
-        raise UserError(f"{build}: {r['mismatches']} values differ from the reference; this is a defect, please report it with the folder")
-
-
+app.command("sim")(cli_hw.simulate)
 app.command()(cli_hw.synth)
 
 

@@ -1,4 +1,4 @@
-"""The verb that takes a hardware design further: synthesis, place and route."""
+"""The verbs that take a build further: it is simulated; synthesis, place and route of a design."""
 from pathlib import Path
 from typing import Annotated
 
@@ -6,10 +6,42 @@ import typer
 
 from ir import UserError
 
+from .cli_args import Seed
 from .cli_search import screen
+from .data import load_data
 
 Build = Annotated[Path, typer.Argument(help="folder of a SystemVerilog design")]
 SHOWN = ("device", "lut", "ff", "carry", "dsp", "bram")
+
+
+def simulate(build: Annotated[Path, typer.Argument(help="what `qsearch compile` wrote")],
+             data: Annotated[str, typer.Option("--data", "-d", help="as of `compile`; a design can do without: extremes and random frames")] = "",
+             samples: Annotated[int, typer.Option("--samples", "--frames", help="how many samples")] = 3,
+             stalls: Annotated[float, typer.Option(help="part of the cycles in which either side of a design stands still")] = 0.0,
+             reset: Annotated[bool, typer.Option("--reset", help="reset a design in a frame, at a random cycle, and play all again")] = False,
+             reset_at: Annotated[int, typer.Option(help="the same, after so many cycles")] = 0,
+             layers: Annotated[bool, typer.Option("--layers", help="compare the values of every layer of a design")] = False,
+             waves: Annotated[Path | None, typer.Option(help="a .fst or .vcd file to write")] = None,
+             clock: Annotated[float, typer.Option(help="MHz that cycles are turned into time with; 0: the target's")] = 0.0,
+             seed: Seed = 0) -> None:
+    """Run a build on samples, compare every value with the reference, and count cycles; of a design, by stage."""
+    from . import simulating, steps
+    if samples < 1:
+        raise UserError(f"--samples {samples}: give at least one")
+    options = simulating.SimOptions(stalls, seed, reset, reset_at, layers, waves, clock)
+    given = {"--stalls": stalls, "--reset": reset, "--reset-at": reset_at, "--layers": layers, "--waves": waves, "--clock": clock}
+    if simulating.is_design(build):
+        wrong = simulating.simulate(build, load_data(data, samples) if data else None, samples, options, screen)
+    elif used := next((k for k, v in given.items() if v), None):
+        raise UserError(f"{used} is for SystemVerilog designs; {build} holds none")
+    elif not data:
+        raise UserError(f"{build} is run on samples; give --data")
+    else:
+        r = steps.check(build, load_data(data, samples), screen)
+        screen.table("", [r])
+        wrong = r["mismatches"] and f"{r['mismatches']} values differ from the reference"
+    if wrong:
+        raise UserError(f"{build}: {wrong}; this is a defect, please report it with the folder")
 
 
 def synth(build: Build,

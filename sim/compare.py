@@ -3,6 +3,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hw import Design
+
 AXES = {1: ("channel",), 2: ("row", "column"), 3: ("channel", "row", "column")}
 
 
@@ -32,3 +34,10 @@ def difference(node: str, got: np.ndarray, want: np.ndarray, positions: np.ndarr
     frame = int(bad.any(1).argmax())
     at = tuple(int(i) for i in np.unravel_index(positions[bad[frame][positions].argmax()], shape))
     return Difference(node, frame, at, int(got[frame][at]), int(want[frame][at]), int(bad.sum()), bad.size)
+
+
+def output_difference(d: Design, got: np.ndarray, want: np.ndarray) -> Difference | None:
+    """What is wrong with the outputs of a design, (N, *shape)."""
+    p = d.output
+    flow = np.moveaxis(np.arange(p.type.size).reshape(p.type.shape), p.inner, -1)
+    return difference(p.node, got, want, flow.ravel())
