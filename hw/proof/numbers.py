@@ -108,6 +108,16 @@ def _shift(left: bool, signed: bool) -> Callable:
     return moved
 
 
+def _divide(floor: bool) -> Callable:
+    """The quotient without its fraction, or what it leaves; by 0 as SMT-LIB defines it."""
+    def divided(e, xs):
+        a, b = (_signed(x, e[1][0]) for x in xs)
+        safe = np.where(b == 0, 1, b)
+        q = np.sign(a) * np.sign(safe) * (np.abs(a) // np.abs(safe))
+        return np.where(b == 0, np.where(a < 0, 1, -1), q) if floor else np.where(b == 0, a, a - q * safe)
+    return divided
+
+
 _CONSTANT = {z3.Z3_OP_BNUM, z3.Z3_OP_TRUE, z3.Z3_OP_FALSE}
 _COMPARE = {z3.Z3_OP_EQ: (False, np.equal), z3.Z3_OP_DISTINCT: (False, np.not_equal), z3.Z3_OP_ULT: (False, np.less),
             z3.Z3_OP_ULEQ: (False, np.less_equal), z3.Z3_OP_UGT: (False, np.greater), z3.Z3_OP_UGEQ: (False, np.greater_equal),
@@ -121,4 +131,5 @@ _OPS: dict[int, Callable] = {
     z3.Z3_OP_IMPLIES: lambda e, xs: (1 - xs[0]) | xs[1], z3.Z3_OP_ITE: lambda e, xs: np.where(xs[0] == 1, xs[1], xs[2]),
     z3.Z3_OP_CONCAT: _concat, z3.Z3_OP_EXTRACT: lambda e, xs: xs[0] >> e[2][1],
     z3.Z3_OP_ZERO_EXT: lambda e, xs: xs[0], z3.Z3_OP_SIGN_EXT: lambda e, xs: _signed(xs[0], e[1][0]),
+    z3.Z3_OP_BSDIV: _divide(True), z3.Z3_OP_BSREM: _divide(False), z3.Z3_OP_BSDIV_I: _divide(True), z3.Z3_OP_BSREM_I: _divide(False),
     z3.Z3_OP_BSHL: _shift(True, False), z3.Z3_OP_BLSHR: _shift(False, False), z3.Z3_OP_BASHR: _shift(False, True)}

@@ -4,7 +4,7 @@ import z3
 
 from .numbers import WORD, Program
 from .streams import Streams
-from .system import RESET, System
+from .system import RESET, System, equations, place
 from .unroll import View
 
 RUNS, CYCLES = 160, 48
@@ -15,18 +15,19 @@ class Samples:
 
     def __init__(self, system: System, watch: Streams, extra: list[z3.ExprRef], view: View, seed: int = 0):
         self.view, rng = view, np.random.default_rng(seed)
-        transition = [(e.arg(1), e.arg(0)) for e in _equations(system.step)]  # a register of the next state, what it becomes
+        transition = [(e.arg(1), e.arg(0)) for e in equations(system.step)]  # a register of the next state, what it becomes
         news = [view.at(e) for _, e in transition]
         step = watch.step(view)
         ghosts = list(watch.ghosts)
         program = Program([*news, *(step.get(n, view.ghost[n]) for n in ghosts), *extra], view.state)
         state = str(view.state)
-        place = {(state, *_slice(r)): k for k, (r, _) in enumerate(transition)}
-        inputs = {n: (state, *_slice(system.wires[n])) for n in system.inputs}
+        at = {(state, *place(r)): k for k, (r, _) in enumerate(transition)}
+        inputs = {n: (state, *place(system.wires[n])) for n in system.inputs}
         now = {leaf: self._random(rng, leaf) for leaf in program.leaves if leaf[0] == state}
         now |= {(str(view.ghost[n]),): rng.integers(0, 1 << min(w, WORD), RUNS) for n, w in watch.ghosts.items()}
         first = watch.first()
         now |= {(str(view.ghost[n]),): np.full(RUNS, int(v)) for n, v in first.items() if v is not None}
+        self.allowed = {s.name: _allowed(known, s.bits, rng) for s in watch.claim.ins if (known := watch.claim.given.get(s.name))}
         self.rows: list[list[np.ndarray]] = []
         eager = rng.choice([.2, .5, .9, 1.], (len(watch.claim.sides), RUNS))
         for t in range(-1, CYCLES):
@@ -35,7 +36,7 @@ class Samples:
             if t >= 0:
                 self.rows.append(values[len(news) + len(ghosts):])
                 now |= {(str(view.ghost[n]),): v for n, v in zip(ghosts, values[len(news):])}
-            registers = {leaf: values[k] for leaf, k in place.items()}
+            registers = {leaf: values[k] for leaf, k in at.items()}
             now |= {leaf: _part(registers, leaf) for leaf in program.leaves if leaf[0] == state and leaf not in inputs.values()}
 
     def table(self) -> np.ndarray:
@@ -65,22 +66,22 @@ class Samples:
             if is_in:
                 at = s.index * s.bits if len(s.wires[2]) == 1 and bits[s.wires[2][0]] > s.bits else 0
                 kept = now[(str(self.view.ghost[f"kept.{s.name}"]),)]
+                if s.name in self.allowed:
+                    kept = np.where(held, kept, rng.choice(self.allowed[s.name], RUNS))
                 for w in s.wires[2]:
                     mine = min(s.bits, bits[w])
-                    mask = ((1 << mine) - 1) << at
-                    now[inputs[w]] = np.where(held, now[inputs[w]] & ~mask | (kept & ((1 << mine) - 1)) << at, now[inputs[w]])
+                    ones = (1 << mine) - 1
+                    put = now[inputs[w]] & ~(ones << at) | (kept & ones) << at
+                    now[inputs[w]] = np.where(held | (s.name in self.allowed), put, now[inputs[w]])
                     kept = kept >> mine
 
 
-def _equations(step: z3.BoolRef) -> list[z3.BoolRef]:
-    return [x for c in step.children() for x in (_equations(c) if z3.is_and(c) else [c])] if z3.is_and(step) else [step] if z3.is_eq(step) else []
-
-
-def _slice(e: z3.ExprRef) -> tuple[int, int]:
-    """(high, low) of the bits of the state that a register is."""
-    while e.decl().kind() != z3.Z3_OP_EXTRACT or not z3.is_const(e.arg(0)):
-        e = e.arg(0)
-    return tuple(e.params())
+def _allowed(known, bits: int, rng) -> np.ndarray:
+    """Beats of an input of which this is known."""
+    beat = z3.BitVec("beat", bits)
+    tried = np.arange(1 << bits) if bits <= 12 else rng.integers(0, 1 << min(bits, WORD), 4096)
+    [good] = Program([known(beat)], z3.BitVec("state", 1)).run({("beat",): tried})
+    return tried[good == 1]
 
 
 def _part(registers: dict[tuple, np.ndarray], leaf: tuple) -> np.ndarray:

@@ -1,4 +1,5 @@
 """SystemVerilog -> a transition system: what Yosys makes of a module, as expressions of Z3."""
+import contextlib
 import re
 import tempfile
 from collections.abc import Mapping
@@ -81,20 +82,49 @@ def _translated(work: Path, top: str, timeout_s: float) -> str:
     return (work / "system.smt2").read_text()
 
 
+@contextlib.contextmanager
+def sources_in(texts: Mapping[str, str], files: list[Path]):
+    """Paths of files with these texts, which last as long as the body, and of the others."""
+    with tempfile.TemporaryDirectory(prefix="qs_proof_") as d:
+        for name, text in texts.items():
+            (Path(d) / name).write_text(text)
+        yield [*files, *(Path(d) / name for name in texts)]
+
+
 def parse(text: str) -> System:
     """The output of write_smt2 -stbv -wires (see `yosys -h write_smt2`: |m_t| is the transition, |m_n w| the wire w)."""
     top = re.search(r"^; yosys-smt2-topmod (\S+)", text, re.M)[1]
-    found = {kind: dict(re.findall(rf"^; yosys-smt2-{kind} (\S+) (\d+)$", text, re.M)) for kind in ("input", "output", "wire", "register")}
-    names = list(found["wire"] | found["register"])
+    found = {kind: dict(re.findall(rf"^; yosys-smt2-{kind} (\S+) (\d+)$", text, re.M)) for kind in ("input", "output", "wire")}
+    names = list(found["wire"])
     sorts = dict(re.findall(rf"^\(define-fun \|{re.escape(top)}_n (\S+)\| \(\(state \|\S+\|\)\) (Bool|\(_ BitVec \d+\)) ", text, re.M))
     lines = [f"(declare-fun state () |{top}_s|)", f"(declare-fun next () |{top}_s|)", f"(assert (|{top}_t| state next))"]
     lines += [f"(declare-fun |w{k}| () {sorts[n]})\n(assert (= |w{k}| (|{top}_n {n}| state)))" for k, n in enumerate(names)]
     step, *equal = z3.parse_smt2_string(text + "\n".join(lines))
     wires = dict(zip(names, (e.arg(1) for e in equal)))
     width = int(re.search(rf"^\(define-sort \|{re.escape(top)}_s\| \(\) \(_ BitVec (\d+)\)\)", text, re.M)[1])
-    regs = {n: wires[n] for n in found["register"]}
-    updates = [e for e in (step.children() if z3.is_and(step) else [step]) if z3.is_eq(e)]
-    assert sum(map(bits, regs.values())) == sum(bits(e.arg(0)) for e in updates), "a register without a name"
-    return System(top, *({n: int(w) for n, w in found[k].items()} for k in ("input", "output")),
-                  {n: wires[n] for n in found["wire"]}, {n: e for n, e in regs.items() if "async2sync" in n},
-                  {n: e for n, e in regs.items() if "async2sync" not in n}, z3.BitVec("state", width), z3.BitVec("next", width), step)
+    state, new = z3.BitVec("state", width), z3.BitVec("next", width)
+    regs: dict[bool, dict[str, z3.ExprRef]] = {True: {}, False: {}}
+    for k, e in enumerate(equations(step)):  # what a register becomes = the register, in the next state
+        regs[_is_reset(e.arg(0), wires, state)][f"register {k}"] = z3.substitute(e.arg(1), (new, state))
+    return System(top, *({n: int(w) for n, w in found[k].items()} for k in ("input", "output")), wires, regs[True], regs[False], state, new, step)
+
+
+def equations(step: z3.BoolRef) -> list[z3.BoolRef]:
+    """The transition, register by register."""
+    return [x for c in step.children() for x in equations(c)] if z3.is_and(step) else [step] if z3.is_eq(step) else []
+
+
+def place(e: z3.ExprRef) -> tuple[int, int]:
+    """(high, low) of the bits of the state that an input or a register is."""
+    while e.decl().kind() != z3.Z3_OP_EXTRACT or not z3.is_const(e.arg(0)):
+        e = e.arg(0)
+    return tuple(e.params())
+
+
+def _is_reset(becomes: z3.ExprRef, wires: dict[str, z3.ExprRef], state: z3.BitVecRef) -> bool:
+    """Does the reset give this register a value?"""
+    if RESET not in wires:
+        return False
+    bit = z3.Extract(*place(wires[RESET]), state)
+    after = z3.simplify(z3.substitute(becomes, (bit, z3.BitVecVal(0, 1))))
+    return z3.is_bv_value(after) or z3.is_true(after) or z3.is_false(after)

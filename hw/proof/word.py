@@ -94,6 +94,17 @@ def width(lo: int, hi: int) -> int:
 def _word(v) -> Word: return v if isinstance(v, Word) else Word.const(int(v))
 
 
+def choose(index: Word, entries: dict[int, int]) -> Word:
+    """entries[index]; the index has no other value."""
+    lo, hi = min(entries.values()), max(entries.values())
+    n = width(lo, hi)
+    *rest, last = entries
+    out = z3.BitVecVal(entries[last], n)
+    for v in rest:
+        out = z3.If(index.wide(width(min(entries), max(entries))) == v, z3.BitVecVal(entries[v], n), out)
+    return Word(out, lo, hi)
+
+
 def equal(a: Word, b: Word) -> z3.BoolRef:
     n = max(a.bits.size(), b.bits.size())
     return a.wide(n) == b.wide(n)
