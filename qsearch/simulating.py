@@ -114,5 +114,6 @@ def _cycles(d, r, frames: int, clock: float, stalled: bool, screen) -> None:
 
 
 def _row(s) -> dict:
-    return {"stage": s.node, "cycles a frame": f"{s.cycles:,}", "works": f"{100 * s.works:.1f} %",
-            "waits for input": f"{100 * s.waits_for_input:.1f} %", "waits for reader": f"{100 * s.waits_for_reader:.1f} %"}
+    def percent(v: float | None) -> str: return "" if v is None else f"{100 * v:.1f} %"
+    return {"stage": s.node, "cycles a frame": f"{s.cycles:,}", "works": percent(s.works), "waits for input": percent(s.waits_for_input),
+            "waits for reader": percent(s.waits_for_reader)}
