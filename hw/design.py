@@ -4,21 +4,19 @@
     qs_top.sv               module qs_top
     rtl/*.sv, *.mem         every other module, and the memory files that they read
     graph.json, weights.npz the graph that it carries out (ir.store.save_graph)
+    README.md, system/      a page about it; a peripheral around it (hw/shell)
 
 qs_top has the ports clk_i, rst_ni, frame_clear_i, frame_error_o (see hw/rtl/qs_axis_in.sv), the parameter CheckLast, and the
 AXI4-Streams of `ports`: TVALID, TREADY, TDATA, TLAST.  Each name S of `streams` stands for wires S_valid and S_ready of qs_top.
 """
 import re
-import shutil
-import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from ir import Graph, Ints, UserError, store
+from ir import Ints, UserError, store
 
 from .dataflow.fold import Fold
 from .dataflow.orders import channels_inner
@@ -93,32 +91,6 @@ class Design:
     def sources(self) -> list[Path]: return [*sorted((self.folder / "rtl").glob("*.sv")), self.folder / f"{TOP}.sv"]
 
 
-def place(d: Design, g: Graph, text: str, mems: dict[str, str], extra: Callable[[Path, Design], None] | None = None) -> Design:
-    """Put the design into its folder, whole or not at all; a design that is there already is replaced.
-
-    text: of qs_top; the library modules that it names are copied along.  mems: file -> text: what modules read, and modules of this
-    design alone (rtl/*.sv).  extra(folder, design) may add files.
-    UserError: the folder exists and is no design, or cannot be written.
-    """
-    out = d.folder
-    if out.exists() and not (out.is_dir() and ((out / "manifest.json").exists() or not any(out.iterdir()))):
-        raise UserError(f"{out} exists and is no generated design; name a new or empty folder")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
-            part = Path(work) / "design"
-            _write(d, g, text, mems, part)
-            if extra:
-                extra(part, d)
-            part.chmod(0o755)
-            if out.exists():
-                out.rename(Path(work) / "old")
-            part.rename(out)
-    except OSError as e:
-        raise UserError(f"cannot write {out}: {e.strerror or e}") from None
-    return d
-
-
 def load(folder: Path | str) -> Design:
     """The design in `folder`.  UserError: missing or damaged."""
     folder = Path(folder)
@@ -142,25 +114,6 @@ def library(text: str) -> list[Path]:
                 found[name] = path
                 todo.append(path.read_text())
     return [found[k] for k in sorted(found)]
-
-
-def _write(d: Design, g: Graph, text: str, mems: dict[str, str], part: Path) -> None:
-    (part / "rtl").mkdir(parents=True)
-    (part / f"{TOP}.sv").write_text(text)
-    for path in library("\n".join([text, *(t for name, t in mems.items() if name.endswith(".sv"))])):
-        shutil.copyfile(path, part / "rtl" / path.name)
-    for name, words in mems.items():
-        (part / name).write_text(words)
-    store.save_graph(g, part)
-    store.save_json(part / "manifest.json", "design", {
-        "kind": d.kind, "graph": store.graph_hash(g), "top": TOP,
-        "ports": [{"name": p.name, "node": p.node, "shape": p.type.shape, "lo": p.type.lo, "hi": p.type.hi, "bits": p.type.bits,
-                   "signed": p.type.signed, "lanes": p.lanes, "inner": p.inner, "beats": p.beats, "data_bits": p.data_bits}
-                  for p in [*d.inputs, d.output]],
-        "streams": d.streams,
-        "values": [{"node": v.node, "stream": v.stream, "data": v.data, "shape": v.type.shape, "lo": v.type.lo, "hi": v.type.hi,
-                    "lanes": v.lanes, "bits": v.bits, "order": v.order} for v in d.values],
-        "folding": d.folding, "cycles": d.cycles, "interval": d.interval})
 
 
 def _type(p: dict) -> Ints: return Ints(tuple(p["shape"]), p["lo"], p["hi"])

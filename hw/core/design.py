@@ -6,7 +6,8 @@ import numpy as np
 
 from ir import Graph
 
-from ..design import Design, Port, Value, library, place
+from ..design import Design, Port, Value, library
+from ..place import place
 from .compile import Program, compile_graph
 from .fuse import inner_axes
 from .isa import Pass

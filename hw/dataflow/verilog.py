@@ -3,7 +3,8 @@ from pathlib import Path
 
 from ir import Graph
 
-from ..design import TOP, Design, Port, Value, place
+from ..design import TOP, Design, Port, Value
+from ..place import place
 from .build import build
 from .emit import ports, top
 from .flow import Flow, flows

@@ -14,7 +14,8 @@
 // Any other address answers SLVERR.  Byte strobes: a byte that is not strobed counts as zeros.
 module qs_axil #(
   parameter logic [31:0] Graph   = '0,
-  parameter int unsigned InBeats = 1      // of a frame, at the input that is watched
+  parameter int unsigned InBeats = 1,     // of a frame, at the input that is watched
+  parameter bit          CheckLast = 1    // whether a frame ends with in_last_i, or with its last beat
 ) (
   input  logic        clk_i,
   input  logic        rst_ni,
@@ -37,6 +38,7 @@ module qs_axil #(
   output logic [1:0]  s_axil_rresp,
   input  logic        in_valid_i,
   input  logic        in_ready_i,
+  input  logic        in_last_i,
   input  logic        out_valid_i,
   input  logic        out_ready_i,
   input  logic        out_last_i,
@@ -78,16 +80,19 @@ module qs_axil #(
     if (write) s_axil_bresp <= waddr == Control ? Okay : Slverr;
   end
 
-  // Reset of the design: for some cycles, so that synchronous logic in front of it may follow.
+  // Reset of the design, for eight cycles.  `off` is the same for the logic here: the other one is an asynchronous reset.
   logic [2:0] resetting;
+  logic       off;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       resetting     <= '1;
       design_rst_no <= 1'b0;
+      off           <= 1'b1;
     end else begin
       if (control && wbits[1]) resetting <= '1;
       else if (resetting != '0) resetting <= resetting - 1'b1;
       design_rst_no <= resetting == '0 && !(control && wbits[1]);
+      off           <= !(resetting == '0 && !(control && wbits[1]));
     end
   end
 
@@ -95,19 +100,21 @@ module qs_axil #(
   logic [63:0]          cycles;
   logic [31:0]          high, frames_in, frames_out, latency, interval, in_waited, out_waited, since_in, since_out;
   logic [BeatWidth-1:0] beat;
-  logic                 in_fire, first, out_end, alone, started;
+  logic                 in_fire, in_end, middle, first, out_end, alone, started;
   logic [31:0]          held;
   assign in_fire = in_valid_i && in_ready_i;
-  assign first   = in_fire && beat == '0;
+  assign in_end  = in_fire && (CheckLast ? in_last_i : beat == BeatWidth'(InBeats - 1));
+  assign first   = in_fire && !middle;
   assign out_end = out_valid_i && out_ready_i && out_last_i;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       {cycles, frames_in, frames_out, latency, interval, in_waited, out_waited, since_in, since_out, held} <= '0;
-      {beat, alone, started} <= '0;
+      {beat, middle, alone, started} <= '0;
     end else begin
       cycles <= cycles + 1'b1;
-      if (in_fire) beat <= beat == BeatWidth'(InBeats - 1) ? '0 : beat + 1'b1;
+      if (in_fire) beat <= in_end ? '0 : beat + 1'b1;
+      if (in_fire) middle <= !in_end;
       if (first) frames_in <= frames_in + 1'b1;
       if (out_end) frames_out <= frames_out + 1'b1;
       if (in_valid_i && !in_ready_i) in_waited <= in_waited + 1'b1;
@@ -129,8 +136,8 @@ module qs_axil #(
         {cycles, frames_in, frames_out, latency, interval, in_waited, out_waited} <= '0;
         {alone, started} <= '0;
       end
-      if (!design_rst_no) begin  // what was inside is gone
-        {held, beat} <= '0;
+      if (off) begin  // what was inside is gone
+        {held, beat, middle} <= '0;
         {alone, started} <= '0;
       end
     end
@@ -148,7 +155,7 @@ module qs_axil #(
     unique case (s_axil_araddr)
       8'h00:   value = Id;
       8'h04:   value = Graph;
-      8'h0c:   value = {29'b0, !design_rst_no, held != '0, error_i};
+      8'h0c:   value = {29'b0, off, held != '0, error_i};
       8'h10:   value = cycles[31:0];
       8'h14:   value = high;
       8'h18:   value = frames_in;
@@ -175,7 +182,7 @@ module qs_axil #(
   end
 
   logic unused;
-  assign unused = ^{s_axil_wdata[31:3], s_axil_wstrb[3:1]};
+  assign unused = ^{s_axil_wdata[31:3], s_axil_wstrb[3:1], in_last_i};
 
 `ifndef SYNTHESIS
   initial if (InBeats == 0) $fatal(1, "%m: InBeats is at least 1");

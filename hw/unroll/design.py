@@ -10,7 +10,8 @@ from ir import Graph, UserError
 from ..dataflow.emit import top
 from ..dataflow.netlist import Netlist
 from ..dataflow.orders import channels_inner, divisors, usual_axis
-from ..design import TOP, Design, Port, place
+from ..design import TOP, Design, Port
+from ..place import place
 from . import emit
 from .broken import broken
 from .family import FAMILIES, Family
