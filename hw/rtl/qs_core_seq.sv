@@ -23,11 +23,12 @@ module qs_core_seq #(
 
   logic [RegBits+ValueBits-1:0] word;
   logic [AddrWidth-1:0]         next;
-  logic                         loaded, command, take, at_end;
+  logic                         loaded, command, illegal, take, at_end;
   assign command   = word[ValueBits+:RegBits] == '0;
   assign at_end    = pc_o == AddrWidth'(Words - 1);
   assign take      = m_valid_o && m_ready_i;
-  assign m_valid_o = loaded && !error_o;
+  assign illegal   = command && word[ValueBits-1:0] > ValueBits'(3);
+  assign m_valid_o = loaded && !illegal && !error_o;
   assign m_data_o  = word;
   assign done_o    = take && command && word[ValueBits-1:0] == '0;
 
@@ -47,7 +48,7 @@ module qs_core_seq #(
     end else begin
       pc_o   <= next;
       loaded <= 1'b1;
-      if (loaded && command && word[ValueBits-1:0] > ValueBits'(3)) error_o <= 1'b1;
+      if (loaded && illegal) error_o <= 1'b1;
       if (take && at_end && !done_o) error_o <= 1'b1;
     end
   end

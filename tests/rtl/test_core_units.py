@@ -171,6 +171,15 @@ def fetch() -> Check:
                       {"a": len(asked), "m": len(want)}), {"a": asked, "m": want})
 
 
+def sequencer(program: list[tuple[int, int]], want: list[int], beats: int) -> Check:
+    """The words in order, again after HALT; after an error none.  want: indices of the words that come, -1 for the error."""
+    words = [fields((r, REG_BITS), (v, VALUE)) for r, v in program]
+    bits = REG_BITS + VALUE
+    out = [(1 << bits + 4) - 1 if k < 0 else fields((0, 1), (k, 3), (words[k], bits)) for k in want]
+    params = dict(Words=len(words), ValueBits=VALUE, AddrWidth=3, File="p.mem")
+    return Check(Case("core_seq", params, {}, {"m": beats}, {"p.mem": mem(words, bits)}, surplus=True), {"m": out})
+
+
 def axi_read(word: int, bus: int, burst: int, base: int, faulty: int = -1) -> Check:
     """Runs that cross borders of 4096 bytes and bursts that are full; an error in one beat is told from then on."""
     asked, requests, beats, want, error = [], [], [], [], 0
@@ -197,5 +206,7 @@ def test_units(tmp_path):
     agree([loops(), array(2, 4, 8, 8, 24, 1), array(4, 4, 5, 4, 20, 0), array(1, 16, 8, 2, 20, 0), array(8, 16, 4, 4, 22, 1), drain(4, 2), drain(8, 1),
            drain(4, 4), epilogue(2, 7, 5, -100, 90), epilogue(1, 0, 0, -512, 511), epilogue(4, 13, -3, 0, 60, True), epilogue(2, 1, 200, 0, 255),
            weights(2, 4, 8, 1), weights(1, 8, 4, 0), weights(4, 2, 8, 2), weights(1, 4, 8, 2), output(1), output(4), fetch(),
+           sequencer([(9, 7), (0, 1), (64, 300), (0, 3), (0, 0)], [0, 1, 2, 3, 4] * 4, 20), sequencer([(9, 7), (0, 4), (0, 0), (8, 1), (0, 0)], [0, -1, -1], 3),
+           sequencer([(9, 7), (0, 1), (5, 5), (6, 6), (7, 7)], [0, 1, 2, 3, 4, -1, -1], 7),
            axi_read(128, 64, 16, 4096 - 64), axi_read(64, 64, 256, 0), axi_read(512, 32, 64, 128, 40)],
           tmp_path, folders=FOLDERS)
