@@ -11,8 +11,11 @@ import sim_graphs
 from hw.core import model
 from hw.core.compile import compile_graph
 from hw.core.design import core_design
+from hw.core.fit import excess, fit
 from hw.core.isa import FetchRun
+from hw.core.model import frame_cycles
 from hw.core.tensors import Life, allocate
+from hw.targets import fpga
 from ir import (Add, Concat, Constant, Conv, Dense, Expand, Graph, Input, Ints, Lut, MatMul, MaxPool, Mul, Pad, Requant, Reshape, Slice,
                 SumPool, Transpose, UserError, run)
 from sim import environment, simulate
@@ -162,6 +165,25 @@ def test_allocate():
     lives = {"a": Life(4, 0, 1), "b": Life(3, 1, 2), "c": Life(4, 2, 3), "d": Life(1, 0, 3)}
     at, words = allocate(lives)
     assert at == {"a": 0, "c": 0, "b": 4, "d": 7} and words == 8
+
+
+def test_fit():
+    """The fastest core that fits; of what does not, by how much and which memory; the stream of weights that stay outside."""
+    g = sim_graphs.resnet()
+    best = fit(g, "ecp5-25k")
+    assert all(best.cycles <= frame_cycles(compile_graph(g, *s)) for s in ((2, 1, 1), (8, 8, 2))) and not excess(best, fpga("ecp5-25k"))
+    outside = fit(g, "ecp5-85k", "8x8:24")
+    assert outside.outer_bits and "bytes a cycle" in outside.text
+    big = Graph()
+    big.add("x", Input(Ints((1024,), 0, 255)))
+    big.add("d", Dense(RNG.integers(-128, 128, (1000, 1024)), np.zeros(1000)), "x")
+    over = r"^no core fits ecp5-25k: 2x1 needs 447 bram, 391 more than there are, most of them for weights \(1,000 KB\); weights may stay outside: "
+    with pytest.raises(UserError, match=over):
+        fit(big, "ecp5-25k")
+    with pytest.raises(UserError, match=r"^target 'ice40-up5k': block RAMs of the core are counted for ecp5 only; give --core a shape, such as 8x8$"):
+        fit(g, "ice40-up5k")
+    with pytest.raises(UserError, match=r"^node '\w+': 8 of its results need \d+ words of weights at once, half of the weight memory has 1; give "):
+        compile_graph(sim_graphs.convs(), 8, 8, 2, 2)
 
 
 def test_mistakes():

@@ -107,4 +107,4 @@ def luts(p: dict[str, int], products: int) -> int:
                  + FORMAT * p["Halvings"] * rows * p["WWidth"])
 
 
-BASE, PRODUCT, SUM, LANE, RESULT, FORMAT = 1000, 1.1, 0.5, 4.0, 10.0, 1.0
+BASE, PRODUCT, SUM, LANE, RESULT, FORMAT = 340, 1.12, 1.0, 12.3, 13.4, 2.5
