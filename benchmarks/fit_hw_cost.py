@@ -61,15 +61,15 @@ def grid(**choices) -> list[dict]: return [dict(zip(choices, vs)) for vs in iter
 
 SWEEPS = {  # module -> usual point, changes to it, what mixtures draw from
     "qs_mvu": (
-        dict(Groups=1, Rows=32, Cols=144, Pe=4, Simd=4, InWidth=8, InSigned=0, WeightWidth=4, BiasWidth=16, OutWidth=20),
-        grid(Pe=(1, 8), Simd=(1, 8), WeightWidth=(2, 8)) + each(InWidth=(1, 4), WeightWidth=(3, 6), OutWidth=(14, 28))
-        + each(dsp_bits=(2,), Cols=(4, 1152))
-        + [dict(Rows=8, Cols=8, Pe=8, Simd=8, InWidth=a, WeightWidth=w) for a, w in ((8, 4), (4, 2))],
-        dict(Pe=(1, 2, 4, 8), Simd=(1, 2, 3, 6, 8), InWidth=(2, 4, 8), InSigned=(0, 1), WeightWidth=(2, 3, 4, 5, 6, 8),
+        dict(Groups=1, Rows=32, Cols=144, Pe=4, Simd=4, InWidth=8, InSigned=0, WeightWidth=4, BiasWidth=16, OutWidth=20, Products=1, Weights=0),
+        grid(Pe=(1, 8), Simd=(1, 8), WeightWidth=(2, 4)) + each(InWidth=(2, 4), WeightWidth=(1, 3, 6), OutWidth=(14, 28), Weights=(1, 3))
+        + each(Cols=(4, 1152), Products=(0, 2, 3)) + grid(Products=(0, 2), WeightWidth=(8,), Simd=(1, 8)) + [dict(Products=0, dsp_bits=2)]
+        + [dict(Rows=8, Cols=8, Pe=8, Simd=8, InWidth=a, WeightWidth=w, Products=0) for a, w in ((8, 4), (4, 2))],
+        dict(Pe=(1, 2, 4, 8), Simd=(1, 2, 3, 6, 8), InWidth=(2, 4, 8), InSigned=(0, 1), WeightWidth=(2, 2, 3, 4, 5, 6, 8), Products=(0, 1, 1, 1, 2),
              OutWidth=(16, 18, 22, 24), BiasWidth=(8, 12, 18), Rows=(16, 64, 128), Cols=(48, 144, 288), dsp_bits=(9, 9, 9, 4))),
     "qs_vvu": (
-        dict(Lanes=4, Blocks=8, Taps=9, InWidth=8, InSigned=0, WeightWidth=4, BiasWidth=12, OutWidth=18),
-        each(Lanes=(1, 8), Blocks=(1, 32), WeightWidth=(2, 8), dsp_bits=(2,)),
+        dict(Lanes=4, Blocks=8, Taps=9, Simd=1, InWidth=8, InSigned=0, WeightWidth=4, BiasWidth=12, OutWidth=18, Products=1, Weights=0),
+        each(Lanes=(1, 8), Blocks=(1, 32), WeightWidth=(2, 6)) + [dict(Products=k, WeightWidth=8) for k in (0, 2)] + [dict(Products=0, dsp_bits=2)],
         dict(Lanes=(1, 2, 4, 8), Blocks=(4, 16), InWidth=(4, 8), InSigned=(0, 1), WeightWidth=(2, 4, 8), OutWidth=(14, 20))),
     "qs_requant": (
         dict(Lanes=4, Rows=8, Repeat=1, InWidth=20, InSigned=1, OutWidth=8, MulWidth=15, MulSigned=0, Shift=20, Zero=0, Lo=0, Hi=255),
@@ -140,19 +140,28 @@ SWEEPS = {  # module -> usual point, changes to it, what mixtures draw from
                   each(KLanes=(1, 4), BWidth=(4,)) + [dict(K=64, N=32)], {}),
 }
 MIXTURES = {"qs_mvu": 9, "qs_vvu": 3, "qs_requant": 4, "qs_threshold": 5, "qs_window": 3}
+
+
+def matrix(p: dict) -> dict:
+    """Stored as the generator stores them: few bits and rows of adders as sign and magnitude."""
+    most, in_max = max(1, (1 << p["WeightWidth"] - 1) - 1), 1 << p["InWidth"] - 1 if p["InSigned"] else (1 << p["InWidth"]) - 1
+    return p | {"InMax": in_max, "ProdWidth": 1 + (most * in_max).bit_length(), "Magnitude": int(p["Products"] == 1)}
+
+
 SETTLE = {
+    "qs_mvu": matrix, "qs_vvu": matrix,
     "qs_threshold": lambda p: p | {"ThresholdWidth": p["InWidth"], "OutWidth": p["Steps"]},
     "qs_window": lambda p: p | {"OutCols": (p["InCols"] + 2 * p["PadLeft"] - p["KernelCols"]) // p["StrideCols"] + 1,
                                 "RingRows": ring_rows(p["InRows"], p["OutRows"], p["KernelRows"], p["StrideRows"], p["DilateRows"])},
 }
 
 
-def run_all(family: str, path: Path) -> list[dict]:
-    """Every case measured; those that are in the file already are taken from there."""
+def run_all(family: str, path: Path, only: list[str]) -> list[dict]:
+    """Every case measured, of the modules in `only` if it is not empty; those that are in the file already are taken from there."""
     old = {key(r["module"], r["params"], r["dsp_bits"], r["rtl"]): r for r in json.loads(path.read_text())["runs"]} if path.exists() else {}
     now = {m: rtl_hash(m, family) for m in SWEEPS}
-    runs = {k: r for k, r in old.items() if r["rtl"] == now[r["module"]]}
-    todo = [c for c in cases() if key(*c, now[c[0]]) not in runs]
+    runs = {k: r for k, r in old.items() if r["rtl"] == now[r["module"]] or only and r["module"] not in only}
+    todo = [c for c in cases() if key(*c, now[c[0]]) not in runs and (not only or c[0] in only)]
     for i, (module, params, dsp_bits) in enumerate(todo):
         start = time.time()
         found = measure(module, params, family, dsp_bits)
@@ -244,9 +253,10 @@ def main() -> None:
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     args.add_argument("--family", default="ecp5", choices=sorted(BLOCKS))
     args.add_argument("--fit-only", action="store_true")
+    args.add_argument("--only", nargs="*", default=[], metavar="MODULE", help="measure these alone, keep what there is of the others")
     args = args.parse_args()
     path = DATA / f"{args.family}_runs.json"
-    runs = json.loads(path.read_text())["runs"] if args.fit_only else run_all(args.family, path)
+    runs = json.loads(path.read_text())["runs"] if args.fit_only else run_all(args.family, path, args.only)
     modules = {}
     for name in SWEEPS:
         mine = [r for r in runs if r["module"] == name]

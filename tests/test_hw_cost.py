@@ -145,7 +145,7 @@ def test_targets():
 
 
 def test_dsp_bits_moves_products():
-    p = {k: v for k, v in next(r for r in RUNS if r["module"] == "qs_mvu")["params"].items()} | {"Pe": 2, "Simd": 2, "WeightWidth": 4}
+    p = {k: v for k, v in next(r for r in RUNS if r["module"] == "qs_mvu")["params"].items()} | {"Pe": 2, "Simd": 2, "WeightWidth": 4, "Products": 0}
     assert parts("qs_mvu", p, dsp_bits=9).dsp == 0 and parts("qs_mvu", p, dsp_bits=4).dsp == 4
 
 

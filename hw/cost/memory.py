@@ -34,19 +34,22 @@ BLOCKS = {"ecp5": Block(128, (1, 2, 4, 9, 18, 36), 14, 9)}
 LUTRAMS = {"ecp5": Block(4, (4,), 4)}
 
 
-def place(depth: int, width: int, writable: bool, family: str, clocked: bool = True) -> Memory:
-    """Where a memory of `depth` words of `width` bits goes; a single word is no memory, and block RAM is read with the clock."""
+def place(depth: int, width: int, writable: bool, family: str, clocked: bool = True, kind: int = 0) -> Memory:
+    """Where a memory of `depth` words of `width` bits goes; a single word is no memory, and block RAM is read with the clock.
+
+    kind: 0 wherever it is cheapest, 1 or 2 a table in logic, 3 block RAM.
+    """
     if depth == 1:
         return Memory()
     found = []
     block, small = BLOCKS[family], LUTRAMS.get(family)
-    if clocked:
+    if clocked and kind in (0, 3):
         cost, cells, mux = _best(block, depth, width, writable)
         found.append((cost, Memory(bram=cells, mux=mux)))
     if writable and small:
         cost, cells, mux = _best(small, depth, width, writable)
         found.append((cost, Memory(lutram=cells, mux=mux)))
-    if not writable:
+    if not writable and kind != 3:
         found.append((depth * width * ROM_BIT, Memory(rom_bits=depth * width)))
     return min(found, key=lambda f: f[0])[1]
 

@@ -5,7 +5,7 @@ module, each times a constant that was fitted to runs of Yosys (benchmarks/fit_h
 """
 from collections.abc import Mapping
 
-from . import models_arith  # noqa: F401  registers its models
+from . import models_arith, models_matrix  # noqa: F401  register their models
 from .memory import place
 from .parts import KNOWN, MODELS, Params, Parts, counter, log2, memory, model, pairs, product
 from ..targets import DSP_BITS
@@ -26,37 +26,6 @@ def predict(module: str, params: Mapping, constants: Mapping, dsp_bits: int = DS
     known = constants["modules"][module]
     return {"lut": sum(known["lut"].get(t, 0) * v for t, v in p.lut.items()), "ff": sum(known["ff"].get(t, 0) * v for t, v in p.ff.items()),
             "dsp": p.dsp, "bram": p.bram}
-
-
-@model("qs_mvu")
-def _mvu(out: Parts, p: Params) -> None:
-    lanes, turns, beats = p.Pe * p.Simd, p.Rows // p.Pe, p.Cols // p.Simd
-    words = p.Groups * turns * beats
-    prod = p.InWidth + p.WeightWidth
-    memory(out, p, words, lanes * p.WeightWidth, False, "WeightFile")
-    memory(out, p, p.Groups * turns, p.Pe * p.BiasWidth, False, "BiasFile", 2)
-    wide = product(out, p, lanes, p.InWidth, p.InSigned, p.WeightWidth, 1, words == 1)
-    adders = p.Pe * sum(pairs(min(p.OutWidth, wide + k)) for k in range(1, p.Simd))
-    out.add("lut", **{"constant_sums" if words == 1 else "carry": adders})
-    out.add("lut", carry=p.Pe * pairs(p.OutWidth), first=p.Pe * p.OutWidth)
-    out.add("ff", x=p.Simd * p.InWidth, dot=p.Pe * min(p.OutWidth, prod + p.Simd - 1),
-            accumulators=2 * p.Pe * p.OutWidth)
-    counter(out, turns, beats, words, p.Groups * turns if p.Groups > 1 else 1)
-    if turns > 1:
-        memory(out, p, beats, p.Simd * p.InWidth, True)
-        out.add("lut", replay=p.Simd * p.InWidth)
-
-
-@model("qs_vvu")
-def _vvu(out: Parts, p: Params) -> None:
-    words = p.Blocks * p.Taps
-    prod = p.InWidth + p.WeightWidth
-    memory(out, p, words, p.Lanes * p.WeightWidth, False, "WeightFile")
-    memory(out, p, p.Blocks, p.Lanes * p.BiasWidth, False, "BiasFile", 2)
-    product(out, p, p.Lanes, p.InWidth, p.InSigned, p.WeightWidth, 1, words == 1)
-    out.add("lut", carry=p.Lanes * pairs(p.OutWidth), first=p.Lanes * p.OutWidth)
-    out.add("ff", x=p.Lanes * p.InWidth, dot=p.Lanes * prod, accumulators=2 * p.Lanes * p.OutWidth)
-    counter(out, p.Taps, p.Blocks, words)
 
 
 @model("qs_requant")

@@ -65,9 +65,9 @@ def distinct(width: int, depth: int) -> float:
     return (patterns - 2) * -math.expm1(width * math.log1p(-1 / patterns))
 
 
-def memory(out: Parts, p: Params, depth: int, width: int, writable: bool, rom: str = "", registered: int = 1) -> Memory:
+def memory(out: Parts, p: Params, depth: int, width: int, writable: bool, rom: str = "", registered: int = 1, kind: int = 0) -> Memory:
     """A memory with `registered` words of output registers, of which a block RAM has the first."""
-    m = place(depth, width, writable, p.family)
+    m = place(depth, width, writable, p.family, kind=kind)
     out.bram += m.bram
     columns = distinct(width, depth) if m.rom_bits else width
     if m.rom_bits:
@@ -90,12 +90,12 @@ def product(out: Parts, p: Params, count: int, a: int, a_signed: int, b: int, b_
     elif small:
         out.add("lut", carry=count * (rows - 1) * pairs(other + 1), row0=count * other)
     else:
-        tiles = _tiles(a + (not a_signed)) * _tiles(b + (not b_signed))
-        out.dsp += count * tiles
-        out.add("lut", tiles=count * (tiles - 1) * pairs(max(2, a + b - 17)))
+        blocks = tiles(a + (not a_signed)) * tiles(b + (not b_signed))
+        out.dsp += count * blocks
+        out.add("lut", tiles=count * (blocks - 1) * pairs(max(2, a + b - 17)))
     return a + (not a_signed) + b + (not b_signed)
 
 
-def _tiles(width: int) -> int:
+def tiles(width: int) -> int:
     """18-bit multiplier blocks side by side, 17 bits of a signed operand each; up to 2 bits that are left over go into LUTs."""
     return max(1, -(-(width - 2) // 17))

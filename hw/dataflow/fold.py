@@ -55,6 +55,9 @@ def checked(g: Graph, folding: Folding | None) -> dict[str, Fold]:
             if kind != "auto" and not isinstance(op, ops):
                 raise UserError(f"folding of node {name!r}: {what} {kind!r} is for {' and '.join(o.__name__ for o in ops)}, "
                                 f"this is a {type(op).__name__}; leave it 'auto'")
+        if f.products == "packed" and depthwise(op):
+            raise UserError(f"folding of node {name!r}: products 'packed' share an input, and in a depthwise convolution none is shared; "
+                            "choose 'dsp'")
     return folding
 
 

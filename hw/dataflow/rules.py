@@ -9,6 +9,7 @@ from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Input, 
 
 from .flow import by_rows, concat_chunk, inner_of
 from .fold import depthwise
+from .matrix import codes, form, kind_of_memory
 from .netlist import Bits, Stream, signed_width
 from .orders import flow_shape, inner_axis
 from .requants import requant
@@ -66,13 +67,19 @@ def _mvu(r: Rule, s: Stream, w: np.ndarray, b: np.ndarray) -> Stream:
     """w (groups, rows, columns in stream order), b (groups, rows)."""
     groups, rows, cols = w.shape
     pe, simd = r.flow.lanes, s.lanes
-    ww, bw = signed_width(w), signed_width(b)
     # one word for each cycle: group, turn, beat; in it pe, simd
-    words = w.reshape(groups, rows // pe, pe, cols // simd, simd).transpose(0, 1, 3, 2, 4).reshape(-1, pe * simd)
+    words = w.reshape(groups, rows // pe, pe, cols // simd, simd).transpose(0, 1, 3, 2, 4).reshape(-1, pe, simd)
+    f = form(r.node.op, r.types[0], r.flow.fold, len(words))
     return r.add("qs_mvu", {
         "Groups": groups, "Rows": rows, "Cols": cols, "Pe": pe, "Simd": simd, "InWidth": s.width, "InSigned": int(s.signed),
-        "WeightWidth": ww, "BiasWidth": bw, "OutWidth": r.node.type.bits,
-        "WeightFile": r.net.mem(f"{r.name}_weight", words, ww), "BiasFile": r.net.mem(f"{r.name}_bias", b.reshape(-1, pe), bw)}, s)
+        **f.params, **_memories(r, codes(words, f), f.width, b.reshape(-1, pe)), "OutWidth": r.node.type.bits}, s)
+
+
+def _memories(r: Rule, words: np.ndarray, width: int, biases: np.ndarray) -> dict:
+    """Weights as stored, a word a row, and biases."""
+    bias_width = signed_width(biases)
+    return {"BiasWidth": bias_width, "Weights": kind_of_memory(r.flow.fold), "WeightFile": r.net.mem(f"{r.name}_weight", words, width),
+            "BiasFile": r.net.mem(f"{r.name}_bias", biases, bias_width)}
 
 
 def _conv(r: Rule) -> Stream:
@@ -84,12 +91,11 @@ def _conv(r: Rule) -> Stream:
         return _mvu(r, s, cols.reshape(groups, len(w) // groups, -1), op.bias.reshape(groups, -1))
     lanes, taps = s.lanes, math.prod(kernel)
     blocks = x.shape[0] // lanes
-    ww, bw = signed_width(w), signed_width(op.bias)
-    words = w.reshape(blocks, lanes, taps).transpose(0, 2, 1).reshape(-1, lanes)
+    words = w.reshape(blocks, lanes, taps).transpose(0, 2, 1).reshape(-1, lanes, 1)
+    f = form(op, x, r.flow.fold, len(words))
     return r.add("qs_vvu", {
-        "Lanes": lanes, "Blocks": blocks, "Taps": taps, "InWidth": s.width, "InSigned": int(s.signed), "WeightWidth": ww,
-        "BiasWidth": bw, "OutWidth": r.node.type.bits, "WeightFile": r.net.mem(f"{r.name}_weight", words, ww),
-        "BiasFile": r.net.mem(f"{r.name}_bias", op.bias.reshape(-1, lanes), bw)}, s)
+        "Lanes": lanes, "Blocks": blocks, "Taps": taps, "Simd": 1, "InWidth": s.width, "InSigned": int(s.signed),
+        **f.params, **_memories(r, codes(words, f), f.width, op.bias.reshape(-1, lanes)), "OutWidth": r.node.type.bits}, s)
 
 
 def _pool(r: Rule) -> Stream:

@@ -5,6 +5,7 @@ from ir import Conv, Dense, Div, Expand, Gather, Graph, Input, MatMul, MaxPool, 
 
 from .flow import Flow, expansion, flows
 from .fold import Folding, depthwise, digits, legal
+from .matrix import form, stages
 from .orders import inner_axis
 
 LOOP = 3  # cycles after which a state that was taken has been replaced (hw/rtl/qs_recur.sv)
@@ -39,7 +40,8 @@ def lag(g: Graph, n: Node, plan: dict[str, Flow], frame: int) -> int:
     match n.op:
         case Dense() | Conv() | MatMul():
             vectors = n.type.size // (n.type.shape[0] if isinstance(n.op, Conv) else n.type.shape[-1])
-            return sorting + 6 + _own(g, n, plan) // vectors
+            deep = 0 if isinstance(n.op, MatMul) else stages(form(n.op, x, flow.fold, 2), 1 if depthwise(n.op) else flow.takes[0].lanes)
+            return sorting + 6 + deep + _own(g, n, plan) // vectors
         case Div() | Sqrt():
             return sorting + 4 + digits(g, n) + flow.turns
         case Expand(to):

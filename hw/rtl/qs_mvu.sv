@@ -4,6 +4,11 @@
 // beats: Groups * (Rows/Pe) * (Cols/Simd) cycles in all.  The vector is kept for the second and later turns (`replay`).
 // Sums are taken modulo 2**OutWidth; the final ones fit (ir/infer.py proves it), so they are exact.
 // Memories: one word for each cycle, weight (pe, simd) at bits (pe*Simd + simd)*WeightWidth; one bias word for each beat of results.
+//
+// Products and Magnitude: what multiplies and how weights are stored, see qs_products.sv and, for ternary ones, qs_ternary.sv.
+// Pipeline: operands are read (in two clocks if from a buffer or from what may be a slow block RAM), products, sums, two levels
+// of adders a clock, accumulators.  Where a vector takes more beats than that takes clocks (Free) nothing in it ever stands: only one result is
+// under way at a time, and the beat that would end a second one waits.  Else the whole stands while a result waits.
 module qs_mvu #(
   parameter int unsigned Groups      = 1,
   parameter int unsigned Rows        = 4,
@@ -12,9 +17,14 @@ module qs_mvu #(
   parameter int unsigned Simd        = 1,
   parameter int unsigned InWidth     = 8,
   parameter bit          InSigned    = 1,
-  parameter int unsigned WeightWidth = 8,   // signed
+  parameter int unsigned InMax       = InSigned ? 1 << (InWidth - 1) : (1 << InWidth) - 1,  // largest magnitude of an input
+  parameter int unsigned WeightWidth = 8,
+  parameter int unsigned ProdWidth   = InWidth + WeightWidth,   // of a product, signed
   parameter int unsigned BiasWidth   = 8,   // signed
   parameter int unsigned OutWidth    = 20,
+  parameter int unsigned Products    = 0,   // 0 *, 1 rows of adders, 2 multiplier blocks, 3 two products in each
+  parameter bit          Magnitude   = 0,   // weights as sign and magnitude, else in two's complement
+  parameter int unsigned Weights     = 0,   // kept: 0 as the tool likes, 1 logic, 2 distributed RAM, 3 block RAM
   parameter              WeightFile  = "",
   parameter              BiasFile    = ""
 ) (
@@ -30,143 +40,112 @@ module qs_mvu #(
   localparam int unsigned Turns       = Rows / Pe;
   localparam int unsigned Beats       = Cols / Simd;
   localparam int unsigned Words       = Groups * Turns * Beats;
-  localparam int unsigned BiasWords   = Groups * Turns;
+  localparam int unsigned WordWidth   = Pe * Simd * WeightWidth;
   localparam int unsigned TurnWidth   = Turns > 1 ? $clog2(Turns) : 1;
   localparam int unsigned BeatWidth   = Beats > 1 ? $clog2(Beats) : 1;
   localparam int unsigned AddrWidth   = Words > 1 ? $clog2(Words) : 1;
-  localparam int unsigned BAddrWidth  = BiasWords > 1 ? $clog2(BiasWords) : 1;
-  localparam int unsigned ProdWidth   = InWidth + 1 + WeightWidth;
-  typedef logic [TurnWidth-1:0]         turn_t;
-  typedef logic [BeatWidth-1:0]         beat_t;
-  typedef logic [AddrWidth-1:0]         addr_t;
-  typedef logic [BAddrWidth-1:0]        baddr_t;
-  typedef logic signed [ProdWidth-1:0]  prod_t;
-  typedef logic signed [OutWidth-1:0]   acc_t;
-
-  logic [Pe*Simd*WeightWidth-1:0] weight [Words];
-  logic [Pe*BiasWidth-1:0]        bias [BiasWords];
-  initial $readmemh(WeightFile, weight);
-  initial $readmemh(BiasFile, bias);
+  localparam bit          Plain       = Words == 1;   // constant weights: synthesis folds them
+  localparam bit          Extra       = Turns > 1 || (Words > 1 && (Weights == 3 || Words * WordWidth > 2048));
+  localparam int unsigned TreeStages  = ($clog2(Simd) + 1) / 2;
+  localparam int unsigned MagRows     = Magnitude ? WeightWidth - 1 : WeightWidth;
+  localparam int unsigned ProdStages  = Products != 1 ? 1 : MagRows == 0 ? 0 : MagRows < 5 ? 1 : (MagRows + 1) / 3;
+  localparam int unsigned DotStages   = Products == 1 && Magnitude && WeightWidth == 2 ? (Simd + 3) / 4 : ProdStages + TreeStages;
+  localparam bit          Free        = Beats > DotStages + 2 + (Extra ? 1 : 0);
+  typedef logic [TurnWidth-1:0] turn_t;
+  typedef logic [BeatWidth-1:0] beat_t;
+  typedef logic [AddrWidth-1:0] addr_t;
 
   // Where in the matrix the next cycle's products stand.
-  turn_t  turn;
-  beat_t  beat;
-  addr_t  addr;
-  baddr_t baddr;
-  logic   go, issue, last_beat;
+  turn_t turn;
+  beat_t beat;
+  addr_t addr;
+  logic  go, full, issue, last_beat;
 
-  assign go        = !m_valid_o || m_ready_i;            // the whole pipeline moves or stands
-  assign issue     = go && (turn != '0 || s_valid_i);
-  assign s_ready_o = go && turn == '0;
+  assign issue     = go && !(last_beat && full) && (turn != '0 || s_valid_i);
+  assign s_ready_o = go && !(last_beat && full) && turn == '0;
   assign last_beat = beat == beat_t'(Beats - 1);
+
+  if (Free) begin : gen_free
+    assign go = 1'b1;
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) full <= 1'b0;
+      else full <= (issue && last_beat) || (full && !(m_valid_o && m_ready_i));
+    end
+  end else begin : gen_together
+    assign go   = !m_valid_o || m_ready_i;
+    assign full = 1'b0;
+  end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      turn  <= '0;
-      beat  <= '0;
-      addr  <= '0;
-      baddr <= '0;
+      turn <= '0;
+      beat <= '0;
+      addr <= '0;
     end else if (issue) begin
       beat <= last_beat ? '0 : beat + beat_t'(1);
       addr <= addr == addr_t'(Words - 1) ? '0 : addr + addr_t'(1);
-      if (last_beat) begin
-        turn  <= turn == turn_t'(Turns - 1) ? '0 : turn + turn_t'(1);
-        baddr <= baddr == baddr_t'(BiasWords - 1) ? '0 : baddr + baddr_t'(1);
-      end
+      if (last_beat) turn <= turn == turn_t'(Turns - 1) ? '0 : turn + turn_t'(1);
     end
   end
 
-  // Stage 1: operands.
-  logic [Simd*InWidth-1:0]        x1;
-  logic [Pe*Simd*WeightWidth-1:0] w1;
-  logic [Pe*BiasWidth-1:0]        bias1, bias2;
-  logic                           valid1, first1, last1, valid2, first2, last2;
+  // Operands.
+  logic [Simd*InWidth-1:0] x2;
+  logic [WordWidth-1:0]    w2;
+  logic [2:0]              tag1, tag2, tag3;   // valid, first, last
 
-  always_ff @(posedge clk_i) begin
-    if (go) begin
-      w1    <= weight[addr];
-      bias1 <= bias[baddr];
-      bias2 <= bias1;
-    end
-  end
+  qs_weights #(.Depth(Words), .Width(WordWidth), .Kind(Weights), .Extra(Extra), .File(WeightFile)) u_weights (
+    .clk_i, .en_i(go), .addr_i(addr), .data_o(w2), .load_valid_i(1'b0), .load_addr_i('0), .load_data_i('0));
 
-  if (Turns > 1) begin : gen_replay
+  if (Turns > 1 && Beats > 1) begin : gen_replay  // read a clock after it is written, so what is new needs no way around
     logic [Simd*InWidth-1:0] replay [Beats];
-    logic [Simd*InWidth-1:0] fresh, kept;
-    logic                    is_fresh;
+    beat_t                   from;
     always_ff @(posedge clk_i) begin
       if (s_valid_i && s_ready_o) replay[beat] <= s_data_i;
     end
     always_ff @(posedge clk_i) begin
-      if (go) kept <= replay[beat];
+      if (go) from <= beat;
     end
     always_ff @(posedge clk_i) begin
-      if (go) begin
-        fresh    <= s_data_i;
-        is_fresh <= turn == '0;
-      end
+      if (go) x2 <= replay[from];
     end
-    assign x1 = is_fresh ? fresh : kept;
   end else begin : gen_no_replay
+    logic [Simd*InWidth-1:0] x1;
     always_ff @(posedge clk_i) begin
-      if (go) x1 <= s_data_i;
+      if (go && turn == '0) x1 <= s_data_i;
+    end
+    if (Extra) begin : gen_extra
+      always_ff @(posedge clk_i) if (go) x2 <= x1;
+    end else begin : gen_direct
+      assign x2 = x1;
     end
   end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      valid1 <= 1'b0;
-      valid2 <= 1'b0;
-      first1 <= 1'b0;
-      first2 <= 1'b0;
-      last1  <= 1'b0;
-      last2  <= 1'b0;
-    end else if (go) begin
-      valid1 <= issue;
-      first1 <= beat == '0;
-      last1  <= last_beat;
-      valid2 <= valid1;
-      first2 <= first1;
-      last2  <= last1;
-    end
+    if (!rst_ni) tag1 <= '0;
+    else if (go) tag1 <= {issue, beat == '0, last_beat};
   end
 
-  // Stage 2: sums of products.  Stage 3: accumulators, and the output register with the last of them.
-  for (genvar p = 0; p < Pe; p++) begin : gen_pe
-    acc_t                         dot, dot2, acc, sum;
-    logic signed [BiasWidth-1:0]  b2;
-    assign b2  = bias2[p*BiasWidth+:BiasWidth];
-    assign sum = (first2 ? acc_t'(signed'({b2[BiasWidth-1], b2})) : acc) + dot2;
-
-    logic [Simd*ProdWidth-1:0] products;
-    for (genvar i = 0; i < Simd; i++) begin : gen_product
-      logic signed [WeightWidth-1:0] w;
-      logic signed [InWidth:0]       x;
-      prod_t                         product;
-      assign w       = w1[(p*Simd+i)*WeightWidth+:WeightWidth];
-      assign x       = {InSigned & x1[(i+1)*InWidth-1], x1[i*InWidth+:InWidth]};
-      assign product = prod_t'(x) * prod_t'(w);
-      assign products[i*ProdWidth+:ProdWidth] = product;
+  if (Extra) begin : gen_extra_tag
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) tag2 <= '0;
+      else if (go) tag2 <= tag1;
     end
-
-    always_comb begin
-      dot = '0;
-      for (int k = 0; k < int'(Simd); k++) dot = dot + acc_t'(signed'(products[k*ProdWidth+:ProdWidth]));
-    end
-
-    always_ff @(posedge clk_i) begin
-      if (go) begin
-        dot2 <= dot;
-        if (valid2) acc <= sum;
-        if (valid2 && last2) m_data_o[p*OutWidth+:OutWidth] <= sum;
-      end
-    end
+  end else begin : gen_direct_tag
+    assign tag2 = tag1;
   end
 
-  always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) m_valid_o <= 1'b0;
-    else if (go) m_valid_o <= valid2 && last2;
-  end
+  // Sums of products, and sums of those.
+  logic [Pe*OutWidth-1:0] dot;
+  logic [Pe-1:0]          carry;
+
+  qs_dot #(.Pe(Pe), .Simd(Simd), .InWidth(InWidth), .InSigned(InSigned), .InMax(InMax), .WeightWidth(WeightWidth), .ProdWidth(ProdWidth),
+           .OutWidth(OutWidth), .Products(Products), .Magnitude(Magnitude), .Plain(Plain), .Stages(DotStages)) u_dot (
+    .clk_i, .rst_ni, .en_i(go), .x_i(x2), .w_i(w2), .tag_i(tag2), .sum_o(dot), .carry_o(carry), .tag_o(tag3));
+
+  qs_accumulate #(.Pe(Pe), .Beats(Beats), .Words(Groups*Turns), .BiasWidth(BiasWidth), .OutWidth(OutWidth), .Plain(Plain), .BiasFile(BiasFile))
+    u_accumulate (
+    .clk_i, .rst_ni, .en_i(go), .valid_i(tag3[2]), .first_i(tag3[1]), .last_i(tag3[0]), .dot_i(dot), .carry_i(carry),
+    .m_valid_o, .m_ready_i, .m_data_o);
 
 `ifndef SYNTHESIS
   initial begin

@@ -46,11 +46,12 @@ def script(sources: list[str], top: str, params: dict[str, int | str], family: F
     marks: commands for the flat design as it was read, which name the part of it that a cell belongs to.
 
     abc9 gets a delay that it need not beat: without one it spends up to seven times the LUTs on short paths.  Its SAT
-    check is off because it does not end on large adder graphs.
+    check is off because it does not end on large adder graphs.  QS_ALU and the family's own macro choose carry chains in
+    hw/rtl/qs_sum2.sv; a product marked qs_dsp is for a multiplier block however small it is.
     """
-    lines = [f"read_verilog -defer -sv {' '.join(sources)}", *chparam(top, params)]
-    return "\n".join([*lines, f"hierarchy -check -top {top}", "proc", "flatten", *marks, "opt -nodffe -nosdff", "peepopt", "wreduce", "opt_clean",
-                      f"techmap {family.arith} -D DSP_BITS={dsp_bits} -map {ARITH.name}",
+    lines = [f"read_verilog -defer -sv -icells -D QS_ALU {family.arith} {' '.join(sources)}", *chparam(top, params)]
+    return "\n".join([*lines, f"hierarchy -top {top}", "proc", "flatten", *marks, "opt -nodffe -nosdff", "peepopt", "wreduce", "opt_clean",
+                      f"techmap {family.arith} -D DSP_BITS={dsp_bits} -map {ARITH.name} * a:qs_dsp %d",
                       f"scratchpad -set abc9.verify 0 -set abc9.D {DELAY_PS}",
                       f"{family.synth} -top {top}", "tee -o stat.json stat -json", ""])
 
