@@ -107,7 +107,7 @@ def test_outer_weights(name, machine, buffer):
 KINDS = {Dense, Conv, Requant, Add, Mul, MatMul, MaxPool, SumPool, Lut, Concat, Constant, Expand, Reshape, Transpose, Slice, Pad}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(graphs(KINDS))
 def test_any_graph(g):
     assume(len(g.inputs) == 1 and any(g.inputs[0].name in n.args for n in g.nodes.values()))
@@ -116,8 +116,7 @@ def test_any_graph(g):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name,machine", [("dense_chain", (4, 2, 1)), ("products", (4, 4, 2)), ("resnet", (8, 8, 2)), ("mixed", (4, 4, 4)),
-                                          ("moves", (4, 2, 2))])
+@pytest.mark.parametrize("name,machine", [("products", (4, 4, 2)), ("resnet", (8, 8, 2)), ("mixed", (4, 4, 4))])
 def test_equal(name, machine, tmp_path):
     """In Verilator: every output, the very number of cycles, stalls on both sides and a reset in the middle of a frame."""
     g = GRAPHS[name]()

@@ -40,8 +40,9 @@ class Walk:
 class Pass:
     """One run of the core over counts[5] x ... x counts[0] steps.  x and y are in elements, w in units, p in words.
 
-    row, col: where a step reads; inside a pass with limits (rows, cols) what lies beyond reads `outside`.  `count` results a group, of a
-    `line` of which `keep` count.  size: bits of y's word range are the compiler's affair.
+    row, col: where a step reads; what lies beyond (rows, cols) reads `outside`.  A group has `count` results; groups follow each other
+    along lines of `line` results, of which the first `keep` count.  p is the place of the biases and multipliers, which `moves` with
+    every result or stands for a group.
     """
     node: str
     mode: Mode

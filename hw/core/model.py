@@ -171,9 +171,9 @@ def pass_cycles(p: Pass, out: int) -> int:
 
 
 def stream_cycles(p: Pass, out: int, steps: int, groups: int, beats: int) -> int:
-    """As pass_cycles where the results leave one by one, which may hold everything up: cycle by cycle."""
+    """As pass_cycles where the results leave one by one, which may hold everything up: cycle by cycle, as qs_core_array and its followers."""
     sizes = [max(0, min(out, p.count - b, p.keep - g * p.count % p.line - b)) for g in range(groups) for b in range(0, p.count, out)]
-    at = step = group = sent = cycle = 0
+    at = step = group = cycle = 0
     pipe, late, full, held = [False] * 5, [-1] * 6, False, 0   # stages of the array, of the epilogue; a result; elements waiting
     while True:
         cycle += 1
@@ -194,7 +194,6 @@ def stream_cycles(p: Pass, out: int, steps: int, groups: int, beats: int) -> int
             pipe = [group < groups and step == steps, *pipe[:-1]]
             if step == steps:
                 step, group = 0, group + 1
-    return sent
 
 
 def frame_cycles(program: Program, latency: int = LATENCY) -> int:
