@@ -13,7 +13,8 @@ HERE = Path(__file__).parent
 FOLDERS = (LIBRARY, HERE / "sv")
 RNG = np.random.default_rng(11)
 IN_DESIGNS = {  # what makes no sense alone -> the test of designs that are made of it
-    "qs_core": "test_core.py", "qs_core_seq": "test_core.py", "qs_core_spad": "test_core.py", "qs_core_far": "test_core.py"}
+    "qs_core": "test_core.py", "qs_core_seq": "test_core.py", "qs_core_spad": "test_core.py", "qs_core_far": "test_core.py",
+    "qs_axil": "test_shell.py"}
 
 
 def test_every_module_has_a_test():
