@@ -55,12 +55,12 @@ def unroll(g: Graph, family: str = "portable", stages: int | None = None, last: 
 
 
 def unroll_design(g: Graph, out: Path | str, family: str = "portable", stages: int | None = None, lanes: int | None = None,
-                  effort: int = EFFORT, extra: Callable | None = None) -> Design:
+                  effort: int = EFFORT, depth: int | None = None, extra: Callable | None = None) -> Design:
     """Write the unrolled design of graph `g` to folder `out`, as hw.generate does for a folded one.
 
     lanes: elements of a frame that come in one beat of an AXI-Stream (at most; None: all).  UserError: see unroll; `out`.
     """
-    u = unroll(g, family, stages, effort=effort)
+    u = unroll(g, family, stages, effort=effort, depth=depth)
     net = _netlist(u, lanes)
     ports = [Port("s_axis" if len(g.inputs) == 1 else f"s_axis_{s.name}", name, g.nodes[name].type, s.lanes, usual_axis(g.nodes[name].type.shape))
              for name, s in net.inputs.items()]
