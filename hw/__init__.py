@@ -5,7 +5,7 @@ from .dataflow.fold import Fold, Folding, legal
 from .folding.fold import fold
 from .cost.measure import additive_error, fit_fixed, measure
 from .dataflow.schedule import cycles, interval
-from .synth.design import synth_design
+from .synth.design import synth_design, synth_module
 from .cost.tables import layer_costs
 from .targets import TARGETS
 from .design import Design, Port, Value, load

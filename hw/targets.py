@@ -27,6 +27,7 @@ class Family:
     bram_bits: int
     cells: dict[str, dict[str, int]]
     carry: tuple[str, ...]
+    library: str                    # files of Yosys that declare the family's cells, for designs that name them
 
     def count(self, cells: dict[str, int]) -> dict[str, int]:
         """Cell type -> number, to resource -> number."""
@@ -44,6 +45,7 @@ XILINX_LUT = {  # a LUT6 holds 64 bits and has one write port; a memory needs a 
     **{f"LUT{i}": 1 for i in range(1, 7)}, "LUT6_2": 1, "INV": 1, "SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1, "RAM32M": 4, "RAM64M": 4,
     "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4, "RAM256X1D": 8, "RAM32X1S": 1, "RAM64X1S": 1, "RAM128X1S": 2, "RAM256X1S": 4,
     "RAM512X1S": 8, "RAM32M16": 8, "RAM64M8": 8, "RAM32X16DR8": 8, "RAM64X8SW": 8}
+XILINX_CELLS = "+/xilinx/cells_sim.v +/xilinx/cells_xtra.v"
 XILINX_FF = {"FDRE": 1, "FDSE": 1, "FDCE": 1, "FDPE": 1}
 ICE40 = {"lut": {"SB_LUT4": 1},
          "ff": {f"SB_DFF{n}{c}": 1 for n in ("", "N") for c in ("", "E", "SR", "R", "SS", "S", "ESR", "ER", "ESS", "ES")},
@@ -51,13 +53,13 @@ ICE40 = {"lut": {"SB_LUT4": 1},
 
 _family("ecp5", "synth_ecp5 -no-rw-check", "-D CCU2C", 4, 18 * 1024, {
     "lut": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},  # of a distributed RAM: 4 store, 2 are lost to its write port
-    "ff": {"TRELLIS_FF": 1}, "dsp": {"MULT18X18D": 1}, "bram": {"DP16KD": 1}}, ("CCU2C",))
+    "ff": {"TRELLIS_FF": 1}, "dsp": {"MULT18X18D": 1}, "bram": {"DP16KD": 1}}, ("CCU2C",), "+/lattice/cells_sim_ecp5.v +/lattice/cells_bb_ecp5.v")
 _family("xc7", "synth_xilinx -family xc7 -noiopad", "", 6, 18 * 1024, {
-    "lut": XILINX_LUT, "ff": XILINX_FF, "dsp": {"DSP48E1": 1}, "bram": {"RAMB18E1": 1, "RAMB36E1": 2}}, ("CARRY4",))
+    "lut": XILINX_LUT, "ff": XILINX_FF, "dsp": {"DSP48E1": 1}, "bram": {"RAMB18E1": 1, "RAMB36E1": 2}}, ("CARRY4",), XILINX_CELLS)
 _family("xcup", "synth_xilinx -family xcup -noiopad -noclkbuf", "", 6, 18 * 1024, {
-    "lut": XILINX_LUT, "ff": XILINX_FF, "dsp": {"DSP48E2": 1}, "bram": {"RAMB18E2": 1, "RAMB36E2": 2}}, ("CARRY4", "CARRY8"))
-_family("ice40", "synth_ice40 -dsp -device u", "", 4, 4 * 1024, ICE40, ("SB_CARRY",))
-_family("ice40hx", "synth_ice40", "", 4, 4 * 1024, ICE40, ("SB_CARRY",))
+    "lut": XILINX_LUT, "ff": XILINX_FF, "dsp": {"DSP48E2": 1}, "bram": {"RAMB18E2": 1, "RAMB36E2": 2}}, ("CARRY4", "CARRY8"), XILINX_CELLS)
+_family("ice40", "synth_ice40 -dsp -device u", "", 4, 4 * 1024, ICE40, ("SB_CARRY",), "+/ice40/cells_sim.v")
+_family("ice40hx", "synth_ice40", "", 4, 4 * 1024, ICE40, ("SB_CARRY",), "+/ice40/cells_sim.v")
 
 
 def _device(name: str, family: str, clock_mhz: float, lut: int, ff: int, dsp: int, bram: int) -> None:

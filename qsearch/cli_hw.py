@@ -58,8 +58,8 @@ def synth(build: Build,
     screen.table("", [row | ({"fmax_mhz": r["fmax_mhz"]} if r.get("fmax_mhz") else {})])
     screen.table("", r["layers"])
     if "packed" in r:
-        print("packed: " + ", ".join(f"{n:,} of {of:,} {cell}" for cell, (n, of) in r["packed"].items()) +
-              "; in it the harness: " + ", ".join(f"{n} {k.upper()}" for k, n in r["harness"].items()))
+        print("packed, with the harness around it: " + ", ".join(f"{n:,} of {of:,} {cell}" for cell, (n, of) in r["packed"].items()) +
+              "; the harness: " + ", ".join(f"{n} {k.upper()}" for k, n in r["harness"].items()))
     if r.get("critical"):
         print(f"slowest path: {r['critical']}")
     if r["fits"] and route and "packed" not in r:

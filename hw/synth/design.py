@@ -2,18 +2,20 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ir import UserError
 from ir.kept import Kept
 from ir.store import digest, load_graph
 from ir.target import Target
 
-from ..design import TOP, Design, load
+from ..design import TOP, load
 from ..targets import DSP_BITS, FAMILIES, fpga
-from . import nextpnr, timing
+from . import harness, nextpnr, timing
 from .layers import layer_of, marks, owners, used
-from .nextpnr import PARTS
+from .nextpnr import PARTS, Part
 from .report import counts, layers, save, unfit
 from .squeeze import expanded, squeezed
 from .tools import version
@@ -33,67 +35,115 @@ def synth_design(folder: Path | str, device: str | Target | None = None, limit_s
     of the device that the scarcest resource takes, `fits` whether every resource suffices, `why` by how much it does not and
     which layer takes the most.  Rows of `layers` are {"layer", "lut", ...} whose sums are the design's.
     Placed and routed by nextpnr (where it knows the device and the design fits), also: "fmax_mhz", "critical" (the slowest path,
-    in one line), "path", "packed" ({cell: [used, available]}), "harness" (what of that is the harness's), "seed", and "ns" in each
-    row: the latest arrival at a register of that layer.  pack: packed only, which is quick.  clock_mhz: what is aimed at (the target's).
+    in one line), "path", "packed" ({cell: [used, available]}), "harness" (what of that is the harness's), "cells" (the design's logic
+    cells: TRELLIS_COMB, ICESTORM_LC), "seed", and "ns" in each row: the latest arrival at a register of that layer.
+    pack: packed only, which is quick.  clock_mhz: what is aimed at (the target's).
     Results are kept in the folder `cache` (None: the user's) by sources, scripts, versions and device: what is known costs nothing, and
     a netlist is used again for another seed or clock.  write: also DIR/synth/<device>.json and the folder beside it with the
     netlist, the log and the configuration.  step(title) is a context that tells of progress; it yields progress(done, total, text).
     UserError: no design there, unknown device, a tool missing or failed, or more than `limit_s` seconds in all.
     """
-    design, target, start, step = load(folder), fpga(device), time.monotonic(), step or quiet
-    part, nodes = PARTS.get(target.name) if route or pack else None, list(load_graph(design.folder).nodes)
-    tools = {"yosys": version("yosys")}
-    with step("synthesis with Yosys") as progress:
-        module = mapped(design, target, tools["yosys"], limit_s, cache, told(progress))
-    report = counts(target, used(module, FAMILIES[target.family]), nodes)
-    report |= {"tools": tools, "seconds": {"yosys": round(time.monotonic() - start, 1)}}
-    made = None
-    if part and report["fits"]:
-        tools["nextpnr"] = version(part.tool)
-        with step(f"{'packing' if pack else 'place and route'} with {part.tool}") as progress:
-            left = limit_s - (time.monotonic() - start)
-            made = routed(module, target, tools, (clock_mhz or target.clock_mhz, seed, pack), left, cache, told(progress))
-        report |= found(made, module, nodes) | {"seed": seed, "clock_mhz": clock_mhz or target.clock_mhz}
-        layers(report, nodes)
-        unfit(report)
-        report["seconds"]["nextpnr"] = round(time.monotonic() - start - report["seconds"]["yosys"], 1)
+    design = load(folder)
+    nodes = list(load_graph(design.folder).nodes)
+    job = Job(design.sources, TOP, sorted(design.folder.glob("*.mem")), {}, harness.CLOCK, marks(design.folder), nodes)
+    report, module, made = _made(job, fpga(device), limit_s, route, Aim(clock_mhz, seed, pack), cache, step or quiet)
     if write:
-        save(design.folder, report, module, made, part)
+        save(design.folder, report, module, made, PARTS.get(report["device"]))
     return report
 
 
-def mapped(design: Design, target: Target, tool: str, limit_s: float, cache: Path | str | None, watch: Watch | None = None) -> dict:
-    """The flat, mapped netlist of the design: from the cache, or synthesized."""
+def synth_module(sources: Iterable[Path | str], top: str, device: str | Target | None = None, files: Iterable[Path | str] = (),
+                 params: Mapping[str, int | str] | None = None, clock: str = harness.CLOCK, limit_s: float = 3600, route: bool = False,
+                 pack: bool = False, seed: int = 1, clock_mhz: float | None = None, cache: Path | str | None = None,
+                 step: Step | None = None) -> dict:
+    """Like synth_design, of any module `top` in Verilog or SystemVerilog: the same commands and report, its instances not told apart.
+
+    files: what $readmemh opens, by name; params: of `top`; clock: its port for the one clock, if it has any.
+    """
+    job = Job([Path(p) for p in sources], top, [Path(p) for p in files], dict(params or {}), clock)
+    return _made(job, fpga(device), limit_s, route, Aim(clock_mhz, seed, pack), cache, step or quiet)[0]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is synthesized.  marks: see layers.marks; nodes: of the graph whose layers are told apart."""
+    sources: list[Path]
+    top: str
+    files: list[Path]
+    params: dict[str, int | str]
+    clock: str
+    marks: list[str] = field(default_factory=list)
+    nodes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Of place and route: MHz (None: the target's), seed, and whether cells are only packed."""
+    clock_mhz: float | None
+    seed: int
+    pack: bool
+
+
+def _made(job: Job, target: Target, limit_s: float, route: bool, aim: Aim, cache: Path | str | None, step: Step) -> tuple[dict, dict, dict | None]:
+    """The report, the netlist, and what nextpnr made of it."""
+    start, part, tools, made = time.monotonic(), PARTS.get(target.name) if route or aim.pack else None, {"yosys": version("yosys")}, None
+    with step("synthesis with Yosys") as progress:
+        module = mapped(job, target, tools["yosys"], limit_s, cache, told(progress))
+    report = counts(target, used(module, FAMILIES[target.family]), job.nodes)
+    report |= {"tools": tools, "seconds": {"yosys": round(time.monotonic() - start, 1)}}
+    if part and report["fits"]:
+        tools["nextpnr"] = version(part.tool)
+        aim = replace(aim, clock_mhz=aim.clock_mhz or target.clock_mhz)
+        with step(f"{'packing' if aim.pack else 'place and route'} with {part.tool}") as progress:
+            made = routed(job, module, target, tools, aim, limit_s - (time.monotonic() - start), cache, told(progress))
+        report |= found(made, module, part, job) | {"seed": aim.seed, "clock_mhz": aim.clock_mhz}
+        layers(report, job.nodes)
+        unfit(report)
+        report["seconds"]["nextpnr"] = round(time.monotonic() - start - report["seconds"]["yosys"], 1)
+    return report, module, made
+
+
+def mapped(job: Job, target: Target, tool: str, limit_s: float, cache: Path | str | None, watch: Watch | None = None) -> dict:
+    """The flat, mapped netlist: from the cache, or synthesized."""
     family, kept = FAMILIES[target.family], Kept("netlist", cache)
-    files = sorted(design.folder.glob("*.mem"))
-    text = script([p.name for p in design.sources], TOP, {}, family, target.dsp_bits or DSP_BITS, marks(design.folder))
-    key = (*((p.name, digest(p.read_bytes())) for p in (*design.sources, *files, ARITH)), text, tool)
+    text = f"read_verilog -lib -specify {family.library}\n" + script([p.name for p in job.sources], job.top, job.params, family,
+                                                                     target.dsp_bits or DSP_BITS, job.marks)
+    key = (*((p.name, digest(_bytes(p))) for p in (*job.sources, *job.files, ARITH)), text, tool)
     if (entry := kept.get(*key)) is None:
-        made = netlist(design.sources, TOP, files, text, limit_s, watch)
+        made = netlist(job.sources, job.top, job.files, text, limit_s, watch)
         entry = kept.put({"module": squeezed(json.dumps(_trimmed(made)))}, *key)
     return json.loads(expanded(entry["module"]))
 
 
-def routed(module: dict, target: Target, tools: dict, aim: tuple[float, int, bool], limit_s: float, cache: Path | str | None,
+def routed(job: Job, module: dict, target: Target, tools: dict, aim: Aim, limit_s: float, cache: Path | str | None,
            watch: Watch | None = None) -> dict:
-    """What nextpnr.route made of the netlist: from the cache, or routed.  aim: clock in MHz, seed, only packed."""
-    part, kept = PARTS[target.name], Kept("routing", cache)
-    given = nextpnr.arguments(part, *aim)
-    key = (digest(json.dumps(module, sort_keys=True)), given, tools)
+    """What nextpnr.route made of the netlist: from the cache, or routed."""
+    part, family, kept = PARTS[target.name], FAMILIES[target.family], Kept("routing", cache)
+    given = nextpnr.arguments(part, aim.clock_mhz, aim.seed, aim.pack)
+    around = harness.harness(job.top, {n: (p["direction"], len(p["bits"])) for n, p in module["ports"].items()}, job.clock)
+    key = (digest(json.dumps(module, sort_keys=True)), around, harness.script(job.top, family.synth), given, tools)
     if (entry := kept.get(*key)) is None:
-        entry = kept.put(nextpnr.route(module, TOP, FAMILIES[target.family], part, given, limit_s, watch), *key)
+        entry = kept.put(nextpnr.route(module, job.top, around, family, part, given, limit_s, watch), *key)
     return entry
 
 
-def found(made: dict, module: dict, nodes: list[str]) -> dict:
+def found(made: dict, module: dict, part: Part, job: Job) -> dict:
     """The report's part that place and route adds."""
     out = {"packed": {c: n for c, n in made["utilisation"].items() if n[0]}, "harness": {r: n for r, n in made["harness"].items() if n}}
+    out["cells"] = out["packed"].get(part.logic, [0])[0] - made["harness"][part.harness]
     if "report" not in made:
         return out
     own, told_by = owners(module), json.loads(expanded(made["report"]))
     fmax, path = timing.fmax_mhz(told_by), timing.critical(told_by, own)
     return out | {"fmax_mhz": fmax and round(fmax, 2), "path": path, "slowest_ns": timing.slowest(told_by, own),
-                  "critical": path and timing.told(path, lambda at: layer_of(at, nodes) or TOP)}
+                  "critical": path and timing.told(path, lambda at: layer_of(at, job.nodes) or job.top)}
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        raise UserError(f"cannot read {path}: {e.strerror or e}; name the Verilog sources and memory files of the module") from None
 
 
 def told(progress) -> Watch | None:

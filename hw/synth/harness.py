@@ -10,14 +10,14 @@ DESIGN = "u_design"
 CLOCK, RESET = "clk_i", "rst_ni"
 
 
-def harness(top: str, ports: Mapping[str, tuple[str, int]]) -> str:
+def harness(top: str, ports: Mapping[str, tuple[str, int]], clock: str = CLOCK) -> str:
     """SystemVerilog of the harness around module `top`, a black box here.  ports: name -> ("input" or "output", bits).
 
     It takes a flip-flop for every input bit but clock and reset, and two and a LUT for every output bit.
     """
-    data = {n: p for n, p in ports.items() if n not in (CLOCK, RESET)}
+    data = {n: p for n, p in ports.items() if n not in (clock, RESET)}
     total = {way: sum(bits for d, bits in data.values() if d == way) for way in ("input", "output")}
-    pins, at = [f"    .{n}({n}{'_q' * (n == RESET)})" for n in (CLOCK, RESET) if n in ports], dict.fromkeys(total, 0)
+    pins, at = [f"    .{n}({wire})" for n, wire in ((clock, CLOCK), (RESET, f"{RESET}_q")) if n in ports], dict.fromkeys(total, 0)
     for n, (way, bits) in data.items():
         pins.append(f"    .{n}({'drive' if way == 'input' else 'out'}[{at[way] + bits - 1}:{at[way]}])")
         at[way] += bits

@@ -20,14 +20,15 @@ def marks(folder: Path) -> list[str]:
     """For yosys.script: cells are marked with the name of their instance in the top module, in an unrolled design with their node's.
 
     The mark is the attribute src, the one which every pass hands on to the cells that it makes.  A node's cells are what drives
-    the wires named after it; nodes with longer names come later, so that `fc_q` is not `fc`.
+    the wires named after it, and what lies in instances named after it; nodes with longer names come later, so that `fc_q` is not `fc`.
     """
     instances = re.findall(r"^  (?:\)|\w+) (\w+) \($", (folder / f"{TOP_MODULE}.sv").read_text(), re.M)
     found = [f'setattr -set src "{i}" c:{i}.* c:$flatten\\{i}.*' for i in instances]
     if (unrolled := PIPELINE.split(".")[0]) in instances:
         found.append("opt_clean")  # the names of wires reach the pins of cells
         for n in sorted(map(_identifier, load_graph(folder).nodes), key=len):
-            found.append(f'setattr -set src "{unrolled}.{n}" w:{PIPELINE}.{n} w:{PIPELINE}.{n}_* %u %ci c:* %i')
+            mark, at = f'setattr -set src "{unrolled}.{n}"', f"{PIPELINE}.u_{n}_*"
+            found += [f"{mark} w:{PIPELINE}.{n} w:{PIPELINE}.{n}_* %u %ci c:* %i", f"{mark} c:{at} c:$flatten\\{at}"]
     return found
 
 

@@ -19,23 +19,25 @@ UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/\s*(\d+)\s+\d+%", re.M)
 
 @dataclass(frozen=True)
 class Part:
-    """How nextpnr is told a device.  logic: the cell that holds a LUT; config: the option for the configuration, and its file;
-    packer: the program that makes a bitstream of it, and its file.
+    """How nextpnr is told a device.  logic: the cell that holds a LUT (on iCE40 with its flip-flop); harness: the resource that says
+    how many of them the harness has; config: the option for the configuration, and its file; packer: the program that makes a
+    bitstream of it, and its file.
     """
     tool: str
     options: tuple[str, ...]
     logic: str
+    harness: str
     config: tuple[str, str]
     packer: tuple[str, str]
 
 
 def _ecp5(size: str) -> Part:
-    return Part("nextpnr-ecp5", (f"--{size}", "--package", "CABGA381", "--speed", "6", "--lpf-allow-unconstrained"), "TRELLIS_COMB",
+    return Part("nextpnr-ecp5", (f"--{size}", "--package", "CABGA381", "--speed", "6", "--lpf-allow-unconstrained"), "TRELLIS_COMB", "lut",
                 ("--textcfg", "design.config"), ("ecppack", "design.bit"))
 
 
 def _ice40(size: str, package: str) -> Part:
-    return Part("nextpnr-ice40", (f"--{size}", "--package", package, "--pcf-allow-unconstrained"), "ICESTORM_LC",
+    return Part("nextpnr-ice40", (f"--{size}", "--package", package, "--pcf-allow-unconstrained"), "ICESTORM_LC", "ff",
                 ("--asc", "design.asc"), ("icepack", "design.bin"))
 
 
@@ -50,8 +52,9 @@ def arguments(part: Part, clock_mhz: float, seed: int, pack: bool) -> list[str]:
     return [*given, "--pack-only"] if pack else [*given, "--report", "report.json", "--detailed-timing-report", *part.config]
 
 
-def route(module: dict, top: str, family: Family, part: Part, given: list[str], limit_s: float, watch: Callable[[str], None] | None = None) -> dict:
-    """Places and routes module `top`, mapped, in its harness, with `given` arguments.
+def route(module: dict, top: str, around: str, family: Family, part: Part, given: list[str], limit_s: float,
+          watch: Callable[[str], None] | None = None) -> dict:
+    """Places and routes module `top`, mapped, in the harness `around` it (its text), with `given` arguments.
 
     Returns {"utilisation": {cell: [used, available]}, "harness": {resource: number}, "log"}, and unless it was only packed or needs
     more cells than there are "report", nextpnr's own, and "config", the configuration (both squeezed).  Of the cells used the
@@ -61,7 +64,7 @@ def route(module: dict, top: str, family: Family, part: Part, given: list[str], 
     with tempfile.TemporaryDirectory(prefix="qs_route_") as d:
         work = Path(d)
         (work / "netlist.json").write_text(json.dumps({"creator": "qsearch", "modules": {top: module}}))
-        (work / "harness.sv").write_text(harness.harness(top, {n: (p["direction"], len(p["bits"])) for n, p in module["ports"].items()}))
+        (work / "harness.sv").write_text(around)
         yosys.run(work, harness.script(top, family.synth), harness.NAME, limit_s, "routed.json")
         try:
             code, said = call([*start, *given], work, end - time.monotonic(), watch and (lambda: watch(last_line(work / "nextpnr.log", "Info:"))))
