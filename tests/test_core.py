@@ -62,6 +62,15 @@ def shapes() -> Graph:
     return g
 
 
+def columns() -> Graph:
+    """One channel and a wide kernel: columns of windows side by side are worth their copies; stride, dilation, a pad code of its own."""
+    g = Graph()
+    g.add("x", Input(Ints((1, 14, 12), 0, 15)))
+    g.add("c", Conv(RNG.integers(-9, 9, (16, 1, 5, 4)), RNG.integers(-99, 99, 16), (1, 2), ((2, 1), (1, 3)), (1, 2), 1, 19), "x")
+    g.add("q", Requant(RNG.integers(40, 60, 16), 10, 0, 0, 15), "c")
+    return g
+
+
 def products() -> Graph:
     """Products of activations, in batches and plain, one with a constant that is wider than a weight."""
     g = Graph()
@@ -77,7 +86,7 @@ def products() -> Graph:
 
 
 GRAPHS = {n: getattr(sim_graphs, n) for n in ("dense_chain", "convs", "depthwise", "one_axis", "branches", "pools", "resnet")} | {
-    "mixed": mixed, "moves": shapes, "products": products}
+    "mixed": mixed, "moves": shapes, "products": products, "columns": columns}
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -157,6 +166,13 @@ def test_listing(tmp_path):
     assert d.kind == "core" and "stem_q: matrix 8x8x1 of 3x3x1" in text and text.rstrip().endswith("halt")
     program = compile_graph(g)
     assert program.params["ActWords"] < sum(lay.words for lay in program.layouts.values())
+
+
+def test_columns():
+    """What columns save is more than their copies take."""
+    program = compile_graph(columns(), 8, 4, 1)
+    assert "x for q" in program.text and next(s for s in program.steps if s.node == "q").counts[:3] == (1, 1, 5)
+    assert "x for q" not in compile_graph(columns(), 2, 2, 1).text
 
 
 def test_allocate():

@@ -4,15 +4,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ir import Add, Conv, Dense, Graph, Input, Ints, MatMul, MaxPool, Mul, SumPool, UserError
+from ir import Add, Conv, Dense, Graph, Input, Ints, MatMul, MaxPool, Mul, SumPool
 from ir.opset import Concat, Constant, Expand, Pad, Reshape, Slice, Transpose
 
 from .fuse import Group, groups, inner_axes, sink
 from .images import Images, Machine, digits
 from .isa import NO_DIGITS, Mode, Pass, Walk
 from .moves import copies
+from .positions import by_position
 from .tensors import Layout, Life, input_lanes
-from .windows import convolution, read, window
+from .windows import columns_pay, convolution, read, window
 
 
 @dataclass
@@ -129,11 +130,28 @@ class Lowering:
             op = Conv(op.weight[:, :, None], op.bias, (1,), ((0, 0),), (1,))
             shape, out = (lay.channels, lay.positions), (lay.positions,)
         else:
-            x = self.arranged(group.args[0], 0)
-            shape, out = self.layout(x).type.shape, group.head.type.shape[1:]
+            x, out = self.arranged(group.args[0], 0), group.head.type.shape[1:]
+            if columns_pay(op, self.layout(x).type.shape, out, self.machine):
+                x, op = self.columns(group.name, op, x, out[1])
+            shape = self.layout(x).type.shape
         lay = self.layout(x)
         self.widths.append(read(op, lay.type, op.pad).bits)
         self.emit(convolution(self.images, group.name, op, lay, self.at(x), shape, out), group, x, bias=op.bias)
+
+    def columns(self, node: str, op: Conv, x: str, wide: int) -> tuple[str, Conv]:
+        """Few channels fill few lanes: x again, with what the columns of a window read side by side as channels; and the convolution of that."""
+        lay, (c, h, w), k = self.layout(x), self.layout(x).type.shape, op.weight.shape[3]
+        name, (step, ahead), d = f"{x} for {node}", (op.stride[1], op.padding[1][0]), op.dilation[1]
+        t = read(op, lay.type, op.pad)
+        source, target = lay.offsets(), self.layout(name, 0, Ints((k * c, h, wide), t.lo, t.hi)).offsets()
+        self.fill(name, op.pad)
+        for j in range(k):
+            at = np.arange(wide) * step + j * d - ahead
+            seen = (at >= 0) & (at < w)
+            if seen.any():
+                self.copy(source[:, :, at[seen]], x, target[j * c:(j + 1) * c][:, :, seen], name, name, exact=True)
+        weight = op.weight.transpose(0, 3, 1, 2).reshape(len(op.weight), k * c, -1, 1)
+        return name, Conv(weight, op.bias, (op.stride[0], 1), (op.padding[0], (0, 0)), (op.dilation[0], 1), 1, op.pad)
 
     def matmul(self, group: Group) -> None:
         """a (.., M, K) @ b (.., K, N): an element of a times a word of b at a time, lane by lane."""
@@ -274,15 +292,3 @@ class Lowering:
         self.append(Pass(y, Mode.SUM, (1, 1, 1, self.layout(y).words, 1, 1), rows=0, outside=value, signed=t.signed,
                          second_signed=t.signed, y=Walk(self.at(y), (0, 0, 0, m.lanes, 0, 0)),
                          count=m.lanes, line=m.lanes, keep=m.lanes, lo=t.lo, hi=t.hi), t, np.zeros(m.out), np.ones(m.out))
-
-
-def by_position(p: Pass, mul: np.ndarray, shape, lay: Layout, axis: int):
-    """A pass for each index of an axis that is not innermost, with its multiplier."""
-    outer = [n for k, n in enumerate(shape) if k != lay.inner]
-    k = axis - (axis > lay.inner)
-    before, after = math.prod(outer[:k]), math.prod(outer[k + 1:])
-    if p.counts[5] > 1 or p.counts[4] != lay.positions:
-        raise UserError(f"node {p.node!r}: a multiplier for each index of axis {axis} is not fused with sums along others")
-    for i, factor in enumerate(mul.tolist()):
-        x, y = (Walk(w.start + i * after * w.strides[4], (*w.strides[:5], w.strides[4] * after * len(mul))) for w in (p.x, p.y))
-        yield replace(p, counts=(*p.counts[:4], after, before), x=x, y=y), factor

@@ -6,7 +6,7 @@ import numpy as np
 
 from ir import Conv, Ints, MaxPool, SumPool
 
-from .images import Images
+from .images import Images, Machine
 from .isa import Mode, Pass, Walk
 from .tensors import Layout
 
@@ -56,3 +56,12 @@ def window(p: Pass, op: Conv | MaxPool | SumPool, lay: Layout, base: int, shape,
 def read(op: Conv | MaxPool | SumPool, x: Ints, outside: int) -> Ints:
     """Type of what a window reads: x, and what stands outside where there is padding."""
     return Ints(x.shape, min(x.lo, outside), max(x.hi, outside)) if any(map(any, op.padding)) else x
+
+
+def columns_pay(op: Conv, shape, out, m: Machine) -> bool:
+    """Whether a convolution gets faster by all that writing the columns of its windows side by side costs: an element a cycle."""
+    if op.groups > 1 or op.weight.ndim < 4 or op.weight.shape[3] == 1:
+        return False
+    (c, h, _), (o, _, kh, kw) = shape, op.weight.shape
+    now, then = (max(kh * n, m.pe // m.out) for n in (kw * -(-c // m.lanes), -(-c * kw // m.lanes)))
+    return (now - then) * math.prod(out) * -(-o // m.pe) > h * out[1] * (kw * c + -(-kw * c // m.lanes)) + 40 * (kw + 1)
