@@ -172,7 +172,7 @@ def test_columns():
     """What columns save is more than their copies take."""
     program = compile_graph(columns(), 8, 4, 1)
     assert "x for q" in program.text and next(s for s in program.steps if s.node == "q").counts[:3] == (1, 1, 5)
-    assert "x for q" not in compile_graph(columns(), 2, 2, 1).text
+    assert "x for stem" not in compile_graph(sim_graphs.resnet()).text
 
 
 def test_allocate():
