@@ -19,8 +19,10 @@ from pathlib import Path
 import numpy as np
 
 import hw
+import sim
 from hw.synth import nextpnr, yosys
 from hw.targets import FAMILIES, fpga
+from hw.unroll.design import write
 from hw.unroll.scalars import Sum
 from ir import Dense, Graph, Input, Ints, Requant, ops, run
 from ir.store import save_text
@@ -52,8 +54,7 @@ def ours(name: str, z, family: str, a, work: Path) -> dict:
     row = {"seconds": time.perf_counter() - start, "cycles": u.pipeline.latency, "adders": sum(isinstance(op, Sum) for op in u.scalars.ops)}
     (work / "qs_pipeline.sv").write_text(u.text())
     sources = [work / "qs_pipeline.sv", *(RTL / f"{m}.sv" for m in ("qs_add2", "qs_add3", "qs_clip"))]
-    import sim
-    made = sim.simulate(hw.unroll_design(g, work / "design", family, a.stages or STAGES[name[:2]], effort=a.effort, depth=a.depth), z["x"])
+    made = sim.simulate(write(u, work / "design"), z["x"])
     return row | {"mismatches": int((made.outputs != z["y"]).sum()), "sources": sources, "top": "qs_pipeline"}
 
 

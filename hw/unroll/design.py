@@ -60,8 +60,12 @@ def unroll_design(g: Graph, out: Path | str, family: str = "portable", stages: i
 
     lanes: elements of a frame that come in one beat of an AXI-Stream (at most; None: all).  UserError: see unroll; `out`.
     """
-    u = unroll(g, family, stages, effort=effort, depth=depth)
-    net = _netlist(u, lanes)
+    return write(unroll(g, family, stages, effort=effort, depth=depth), out, lanes, extra)
+
+
+def write(u: Unrolled, out: Path | str, lanes: int | None = None, extra: Callable | None = None) -> Design:
+    """unroll_design of what is unrolled already."""
+    g, net = u.graph, _netlist(u, lanes)
     ports = [Port("s_axis" if len(g.inputs) == 1 else f"s_axis_{s.name}", name, g.nodes[name].type, s.lanes, usual_axis(g.nodes[name].type.shape))
              for name, s in net.inputs.items()]
     t = g.output.type
