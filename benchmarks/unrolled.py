@@ -20,7 +20,8 @@ import numpy as np
 
 import hw
 import sim
-from hw.synth import nextpnr, yosys
+from hw.synth import nextpnr, timing, yosys
+from hw.synth.squeeze import expanded
 from hw.targets import FAMILIES, fpga
 from hw.unroll.design import write
 from hw.unroll.scalars import Sum
@@ -92,10 +93,11 @@ def synthesized(row: dict, family: str, flow: str, work: Path) -> dict:
 def routed(row: dict, device: str, route: bool) -> dict:
     """TRELLIS_COMB after packing in a harness of shift registers, what is the harness's taken off; with route the clock too."""
     module, top, part = row.pop("module"), row.pop("top"), nextpnr.PARTS[device]
-    made = nextpnr.route(module, top, FAMILIES["ecp5"], part, nextpnr.arguments(part, fpga(device).clock_mhz, 1, not route), LIMIT_S)
+    clock = next(n for n in ("clk_i", "clk") if n in module["ports"])
+    made = nextpnr.route(module, top, FAMILIES["ecp5"], part, nextpnr.arguments(part, fpga(device).clock_mhz, 1, not route), LIMIT_S, clock=clock)
     row["comb"] = made["utilisation"]["TRELLIS_COMB"][0] - made["harness"].get("lut", 0)
     if route:
-        row["fmax"] = next(iter(made["report"]["fmax"].values()))["achieved"]
+        row["fmax"] = timing.fmax_mhz(json.loads(expanded(made["report"])))
     return row
 
 

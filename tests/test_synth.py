@@ -208,7 +208,7 @@ def test_one_line_each(design, routed, tmp_path, monkeypatch):
     monkeypatch.setattr("hw.synth.tools._wheel", lambda tool: f"no-such-{tool}")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match=r"^nextpnr-ecp5 is not installed; pip install no-such-nextpnr-ecp5, or put nextpnr-ecp5 on the PATH$"):
-        hw.synth.nextpnr.route({}, "qs_top", "", FAMILIES["ecp5"], hw.synth.nextpnr.PARTS["ecp5-25k"], [], 9)
+        hw.synth.nextpnr.route({}, "qs_top", FAMILIES["ecp5"], hw.synth.nextpnr.PARTS["ecp5-25k"], [], 9)
 
 
 @pytest.mark.slow

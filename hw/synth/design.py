@@ -120,10 +120,10 @@ def routed(job: Job, module: dict, target: Target, tools: dict, aim: Aim, limit_
     """What nextpnr.route made of the netlist: from the cache, or routed."""
     part, family, kept = PARTS[target.name], FAMILIES[target.family], Kept("routing", cache)
     given = nextpnr.arguments(part, aim.clock_mhz, aim.seed, aim.pack)
-    around = harness.harness(job.top, {n: (p["direction"], len(p["bits"])) for n, p in module["ports"].items()}, job.clock)
-    key = (digest(json.dumps(module, sort_keys=True)), around, harness.script(job.top, family.synth), given, tools)
+    fixture = (harness.around(job.top, module, job.clock), harness.script(job.top, family.synth))
+    key = (digest(json.dumps(module, sort_keys=True)), *fixture, given, tools)
     if (entry := kept.get(*key)) is None:
-        entry = kept.put(nextpnr.route(module, job.top, around, family, part, given, limit_s, watch), *key)
+        entry = kept.put(nextpnr.route(module, job.top, family, part, given, limit_s, watch, job.clock), *key)
     return entry
 
 

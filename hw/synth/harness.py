@@ -31,6 +31,11 @@ def harness(top: str, ports: Mapping[str, tuple[str, int]], clock: str = CLOCK) 
         f"  assign out_o = fold[{max(1, total['output']) - 1}];", f"  {top} {DESIGN} (", ",\n".join(pins), "  );", "endmodule", ""])
 
 
+def around(top: str, module: dict, clock: str = CLOCK) -> str:
+    """The harness of a module as Yosys writes it."""
+    return harness(top, {n: (p["direction"], len(p["bits"])) for n, p in module["ports"].items()}, clock)
+
+
 def script(top: str, synth: str) -> str:
     """Yosys: the harness alone is synthesized, then the netlist of the design, mapped before, is put in its place."""
     return "\n".join(["read_verilog -sv harness.sv", f"{synth} -top {NAME}", "tee -o harness_stat.json stat -json", f"delete ={top}",

@@ -52,9 +52,9 @@ def arguments(part: Part, clock_mhz: float, seed: int, pack: bool) -> list[str]:
     return [*given, "--pack-only"] if pack else [*given, "--report", "report.json", "--detailed-timing-report", *part.config]
 
 
-def route(module: dict, top: str, around: str, family: Family, part: Part, given: list[str], limit_s: float,
-          watch: Callable[[str], None] | None = None) -> dict:
-    """Places and routes module `top`, mapped, in the harness `around` it (its text), with `given` arguments.
+def route(module: dict, top: str, family: Family, part: Part, given: list[str], limit_s: float, watch: Callable[[str], None] | None = None,
+          clock: str = harness.CLOCK) -> dict:
+    """Places and routes module `top`, mapped, in its harness, with `given` arguments.  clock: the module's port for it.
 
     Returns {"utilisation": {cell: [used, available]}, "harness": {resource: number}, "log"}, and unless it was only packed or needs
     more cells than there are "report", nextpnr's own, and "config", the configuration (both squeezed).  Of the cells used the
@@ -64,7 +64,7 @@ def route(module: dict, top: str, around: str, family: Family, part: Part, given
     with tempfile.TemporaryDirectory(prefix="qs_route_") as d:
         work = Path(d)
         (work / "netlist.json").write_text(json.dumps({"creator": "qsearch", "modules": {top: module}}))
-        (work / "harness.sv").write_text(around)
+        (work / "harness.sv").write_text(harness.around(top, module, clock))
         yosys.run(work, harness.script(top, family.synth), harness.NAME, limit_s, "routed.json")
         try:
             code, said = call([*start, *given], work, end - time.monotonic(), watch and (lambda: watch(last_line(work / "nextpnr.log", "Info:"))))
