@@ -40,6 +40,9 @@ def tuned(g: Graph, tune: int, progress) -> dict:
 
 def facts(t, made: Path) -> list[str]:
     """Lines for the user about a build: sizes, and how long the program takes to start."""
+    if t.kind == "fpga":
+        d = load_json(made / "manifest.json", "design")
+        return [f"{d['interval']:,} cycles a frame; the microprogram is in program.txt"] if d["kind"] == "core" else []
     if t.kind != "cpu":
         return []
     if t.name == "c":

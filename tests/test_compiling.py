@@ -59,6 +59,14 @@ def test_c_for_any_machine(graph, tmp_path, capsys):
     assert "C for any machine is built and run by the program that it goes into; check the graph with --target cpu" in capsys.readouterr().err
 
 
+def test_a_core(graph, tmp_path, capsys):
+    """A sequential core in place of streams, of a given shape and of the best one."""
+    for core in ("4x2", "auto"):
+        assert qsearch("compile", graph, "-t", "ecp5-25k", "-o", tmp_path / "core", "--core", core) == 0
+        assert "cycles a frame; the microprogram is in program.txt" in capsys.readouterr().out
+    assert (tmp_path / "core" / "program.txt").read_text().endswith("halt\n") and (tmp_path / "core" / "run.py").exists()
+
+
 @pytest.mark.parametrize("args, says", [
     (("-t", "cpu", "--arch", "sm_90"), "--arch does not go with target cpu: it has --mcpu, --name, --tune"),
     (("-t", "cpu", "--core", "8x8"), "--core does not go with target cpu: it has --mcpu, --name, --tune"),
