@@ -1,7 +1,6 @@
 """One sum as SystemVerilog, for each kind of device."""
 from . import scalars
 from .adders import Term
-from .columns import operands
 from .family import Family
 from .scalars import Scalars
 from .wires import Wires, literal, operand_word
@@ -67,9 +66,8 @@ def _word(s: Scalars, wires: Wires, t: Term, stage: int, base: int, width: int) 
 def _columns(s: Scalars, wires: Wires, k: int, stage: int, family: Family) -> list[str]:
     """An instance of qs_add3: unsigned operands, the constant that is left over as one of them."""
     op, width, name = s.ops[k], s.width(k), wires.names[k]
-    parts, rest = operands(op.terms, s.lo, s.hi)
-    rest = rest + op.const & (1 << width) - 1
-    base = _free_columns(parts, rest, width)
+    parts, rest = wires.polarity.operands(op, s, k)
+    base = wires.polarity.free(parts, rest, width, k)
     pins, params = [], [f".Width({width - base})"]
     for letter, o in zip("abc", parts):
         word, mask = operand_word(wires, o, stage, base, width)
@@ -88,16 +86,3 @@ def _columns(s: Scalars, wires: Wires, k: int, stage: int, family: Family) -> li
         word, _ = operand_word(wires, min(parts, key=lambda o: o.shift), stage, 0, base)
         rows.append(f"  assign {name}[{base - 1}:0] = {word};")
     return rows
-
-
-def _free_columns(parts, rest: int, width: int) -> int:
-    """Columns at the low end with a single bit each that is not complemented: wires."""
-    base = 0
-    while base < width:
-        here = [o for o in parts if o.shift <= base < o.shift + o.width]
-        if len(here) > 1 or rest >> base & 1 or any(o.flips >> base - o.shift & 1 for o in here):
-            break
-        if here and here[0] is not min(parts, key=lambda o: o.shift):
-            break
-        base += 1
-    return min(base, width - 1)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .adders import Adders, Term
-from .cost import AdderCost, bits, luts, operand
+from .columns import operand
+from .cost import AdderCost, bits, luts
 from .sums import Sums
 from .trees import groups
 

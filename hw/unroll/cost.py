@@ -1,27 +1,12 @@
-"""What an adder of an unrolled design costs: look-up tables of each FPGA family, and which constants are free.
-
-Every operand is taken as an unsigned number.  A sign bit is complemented and a subtracted operand is complemented bit by bit,
-both inside the look-up table that adds it; what is left over is one constant, `operands` says which.  If the adder's own
-constant makes that 0, nothing is ever sign-extended, and a bit that only one operand has is a wire.
-(Baugh and Wooley 1973 treat the signs of a multiplier's partial products in this way.)
-"""
+"""What an adder of an unrolled design costs: look-up tables of each FPGA family, operands taken as in `columns`."""
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from ir import Registry, UserError
 
 from .adders import Adders, Term
+from .columns import Operand, free_columns, operand
 
 COSTS: Registry = Registry("FPGA family of an unrolled design")
-
-
-class Operand(NamedTuple):
-    """The number ((bits of `value`, its lowest -drop of them left out) ^ flips) << shift, unsigned, `width` bits before the shift."""
-    value: int
-    shift: int
-    drop: int
-    width: int
-    flips: int
 
 
 @dataclass(frozen=True)
@@ -42,40 +27,26 @@ _family("ecp5", 2, True, 1.2)    # half a cell to make a chain even, and what ne
 _family("ice40", 2, True, 1)
 
 
-def operand(term: Term, lo: int, hi: int) -> tuple[Operand, int]:
-    """A term of a value in [lo, hi] -> unsigned operand and the constant to add to it: term == operand + constant."""
-    drop = max(-term.shift, 0)
-    shift, lo, hi = max(term.shift, 0), lo >> drop, hi >> drop
-    if lo >= 0:
-        width = hi.bit_length()
-        full = (1 << width) - 1
-        flips, rest = (full, -full) if term.negative else (0, 0)
-    else:
-        width = 1 + max(hi.bit_length(), (~lo).bit_length())
-        sign = 1 << (width - 1)
-        flips, rest = (sign - 1, 1 - sign) if term.negative else (sign, -sign)
-    return Operand(term.value, shift, drop, width, flips), rest << shift
-
-
 def operands(adders: Adders, k: int, lo, hi) -> tuple[list[Operand], int]:
     """Add k as a sum of unsigned operands and one constant.  lo, hi: `adders.intervals()`."""
     parts = [operand(t, int(lo[t.value]), int(hi[t.value])) for t in adders.adds[k]]
     return [o for o, _ in parts], adders.constants.get(k, 0) + sum(rest for _, rest in parts)
 
 
-def luts(parts: list[Operand], rest: int, width: int, family: AdderCost) -> float:
-    """Look-up tables (ECP5: TRELLIS_COMB) of one adder whose result has `width` bits."""
+def luts(parts: list[Operand], rest: int, width: int, family: AdderCost, exact: bool = False) -> float:
+    """Look-up tables (ECP5: TRELLIS_COMB) of one adder whose result has `width` bits, none of them complemented if `exact`."""
     if family.ripple:
         return _chain_cells(parts, rest, width, family)
+    base = free_columns(parts, rest, width, exact)
     if len(parts) + (rest != 0) > family.terms:        # one more adder for the constant
-        return _columns(parts, 0, width) + _columns([Operand(-1, 0, 0, width, 0)], rest, width)
-    return _columns(parts, rest, width)
+        return _columns(parts, 0, base, width) + _columns([Operand(-1, 0, 0, width, 0)], rest, 0, width)
+    return _columns(parts, rest, base, width)
 
 
-def _columns(parts: list[Operand], rest: int, width: int) -> int:
+def _columns(parts: list[Operand], rest: int, base: int, width: int) -> int:
     """One dual-output look-up table for each bit in which at least two things are added; the second output is a carry of weight 2."""
     total, carry = 0, 0
-    for bit in range(width):
+    for bit in range(base, width):
         live = [o for o in parts if o.shift <= bit < o.shift + o.width]
         flipped = sum(o.flips >> (bit - o.shift) & 1 for o in live)
         one = rest >> bit & 1
@@ -106,9 +77,18 @@ def bits(lo: int, hi: int) -> int:
 
 def add_costs(adders: Adders, family: str) -> list[float]:
     """(adds,): look-up tables of each add."""
-    rules, (lo, hi) = COSTS[family], adders.intervals()
-    return [luts(*operands(adders, k, lo, hi), bits(int(lo[v]), int(hi[v])), rules)
-            for k, v in enumerate(range(adders.inputs, adders.inputs + len(adders.adds)))]
+    rules, (lo, hi), found = COSTS[family], adders.intervals(), []
+    exact = {t.value for t in adders.outputs if t}
+    flipped = [0] * (adders.inputs + len(adders.adds))   # bits that are passed on complemented, see columns.Polarity
+    for k, v in enumerate(range(adders.inputs, len(flipped))):
+        width = bits(int(lo[v]), int(hi[v]))
+        parts, rest = operands(adders, k, lo, hi)
+        if not rules.ripple:
+            parts = [o._replace(flips=o.flips ^ flipped[o.value] & (1 << o.width) - 1) for o in parts]
+            lowest = min(parts, key=lambda o: o.shift)
+            if v not in exact: flipped[v] = lowest.flips << lowest.shift & (1 << free_columns(parts, rest, width, False)) - 1
+        found.append(luts(parts, rest, width, rules, v in exact))
+    return found
 
 
 def cost(adders: Adders, family: str) -> float:
@@ -123,7 +103,7 @@ def _output(adders: Adders, j: int, term: Term | None, lo, hi, family: AdderCost
     if term is None or not (term.negative or bias): return 0
     part, rest = operand(term, int(lo[term.value]), int(hi[term.value]))
     a, b = ((-int(v[term.value]) if term.negative else int(v[term.value])) << max(term.shift, 0) for v in (lo, hi))
-    return luts([part], rest + bias, bits(min(a, b) + bias, max(a, b) + bias), family)
+    return luts([part], rest + bias, bits(min(a, b) + bias, max(a, b) + bias), family, True)
 
 
 def ff_bits(adders: Adders, cut: int) -> int:

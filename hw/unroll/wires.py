@@ -1,5 +1,7 @@
 """Names of scalars as wires and registers, and which of their bits are read."""
-from .columns import Operand
+from functools import cached_property
+
+from .columns import Operand, Polarity
 from .pipeline import Pipeline
 from .scalars import Scalars
 
@@ -14,6 +16,9 @@ class Wires:
         self.ranks = p.registers(s)
         self.read: dict[str, int] = {}
         self.idle: list[str] = []
+
+    @cached_property
+    def polarity(self) -> Polarity: return Polarity(self.s)
 
     def at(self, v: int, stage: int) -> str:
         """The value as it is seen in a stage: made there, or from a register."""
