@@ -85,7 +85,7 @@ def test_more_bits_are_never_cheaper(layer, narrow, wide):
 def test_more_processing_is_never_slower_and_products_cost():
     g = example(CONV, Option.parse("int4/uint4"))
     found = {c.folding: c for c in choices(g, g.nodes["layer"], fpga())}
-    assert set(found) == {(p, s) for p in (1, 2, 4, 8, 16) for s in (1, 2, 4, 8)}
+    assert set(found) == {(p, s) for p in (1, 2, 4, 8, 16) for s in (1, 2, 4, 8, 24, 72)}
     for (p, s), c in found.items():
         for (q, t), d in found.items():
             if p <= q and s <= t:

@@ -8,7 +8,7 @@ from ir import Graph, Lut, Node, Requant, UserError, store
 from ..dataflow.build import build, gather_depth
 from ..folding.choose import Choice
 from ..dataflow.flow import Flow, Take, flows
-from ..dataflow.fold import Folding, depthwise, digits, legal
+from ..dataflow.fold import Fold, Folding, channels, digits, legal
 from .models import predict
 from ..dataflow.netlist import Instance, Netlist
 from ..dataflow.rules import Rule, lower
@@ -90,7 +90,7 @@ def _flow(g: Graph, n: Node, plan: dict[str, Flow], pe: int, simd: int) -> Flow:
     takes = plan[n.name].takes
     match type(n.op).__name__:
         case "Dense" | "Conv":
-            lanes = (pe if depthwise(n.op) else simd,)
+            lanes = (channels(n.op, pe, simd),)
         case "MatMul":
             lanes = (simd, pe)
         case "Gather":
@@ -98,7 +98,7 @@ def _flow(g: Graph, n: Node, plan: dict[str, Flow], pe: int, simd: int) -> Flow:
         case _:
             lanes = (pe,) * len(takes)
     turns = -(-digits(g, n) // simd) if type(n.op).__name__ in ("Div", "Sqrt") else 1
-    return Flow(plan[n.name].order, pe, tuple(Take(k) for k in lanes), turns)
+    return Flow(plan[n.name].order, pe, tuple(Take(k) for k in lanes), turns, fold=Fold(pe, simd))
 
 
 def _instances(g: Graph, n: Node, plan: dict[str, Flow], pe: int, simd: int) -> Iterator[Instance]:

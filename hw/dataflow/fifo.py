@@ -17,8 +17,9 @@ import numpy as np
 from ir import Concat, Constant, Conv, Dense, Expand, Gather, Graph, MatMul, MaxPool, Node, Pad, Recur, Slice, SumPool
 
 from .flow import Flow, by_rows, concat_chunk, expansion, flows
-from .fold import Folding
+from .fold import Folding, line_of, taps
 from .orders import inner_axis
+from .taps import taps_wanted
 from .schedule import lag, pace
 
 
@@ -45,6 +46,8 @@ def wanted(g: Graph, n: Node, k: int, plan: dict[str, Flow]) -> np.ndarray:
     match n.op:
         case MaxPool() | SumPool() if by_rows(n.op, x.shape, plan[n.args[0]].order, plan[n.name].lanes):
             return t * math.prod(x.shape[1:])
+        case Conv() if taps(n.op, plan[n.name].fold.simd) > 1:
+            return np.append(0, taps_wanted(line_of(g, n)) * x.shape[0])[-(-t // n.type.shape[0])]
         case Conv() | MaxPool() | SumPool():
             return _window(n, x.shape, t)
         case MatMul():

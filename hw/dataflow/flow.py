@@ -10,7 +10,7 @@ import numpy as np
 from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Graph, Input, MatMul, MaxPool, Mul, Node, Pad, Recur, Reshape,
                 Slice, Sqrt, SumPool, Transpose, UserError)
 
-from .fold import Fold, Folding, checked, depthwise, digits
+from .fold import Fold, Folding, channels, checked, digits
 from .orders import beat_moves, channels_inner, divisors, flow_shape, inner_axis, moves, renamed, usual_axis
 
 
@@ -74,8 +74,7 @@ def _flow(g: Graph, n: Node, folding: Folding, args: list[Flow], done: dict[str,
             last = len(t.shape) - 1
             return Flow(channels_inner(n.type.shape, last), pe, (_take(x, channels_inner(t.shape, last), simd),))
         case Conv():
-            lanes = pe if depthwise(n.op) else simd
-            return Flow(channels_inner(n.type.shape, 0), pe, (_take(x, channels_inner(t.shape, 0), lanes),))
+            return Flow(channels_inner(n.type.shape, 0), pe, (_take(x, channels_inner(t.shape, 0), channels(n.op, pe, simd)),))
         case MaxPool() | SumPool():
             if by_rows(n.op, t.shape, x.order, pe):
                 return Flow(np.arange(t.shape[0]), 1, (Take(1),))
@@ -219,8 +218,10 @@ def _wanted_lanes(g: Graph, n: Node, folding: Folding) -> int:
     for u in map(g.nodes.get, g.users()[n.name]):
         pe, simd = folding.get(u.name, Fold())[:2]
         match u.op:
-            case Dense() | Conv() | MatMul():
-                return pe if depthwise(u.op) else simd
+            case Conv():
+                return channels(u.op, pe, simd)
+            case Dense() | MatMul():
+                return simd
             case MaxPool() | SumPool() | Div() | Sqrt():
                 return pe
             case Gather() | Expand():

@@ -5,6 +5,7 @@ from typing import NamedTuple
 from ir import Conv, Dense, Div, Gather, Graph, MatMul, MaxPool, Node, Requant, Sqrt, SumPool, UserError
 
 from .orders import divisors, usual_axis
+from .taps import Line, line, taps_legal
 
 WEIGHTS = ("auto", "lut", "distributed", "block")  # where weights are kept: left to the tool, logic, LUT RAM, block RAM
 PRODUCTS = ("auto", "lut", "dsp", "packed")        # what multiplies: by width, LUTs, a multiplier each, two products in each
@@ -14,6 +15,7 @@ REQUANTS = ("auto", "multiply", "threshold")       # how a requant is done: whic
 class Fold(NamedTuple):
     """Outputs (pe) and inputs (simd) that a node handles in one cycle; of Dense and Conv also the kinds in WEIGHTS and PRODUCTS.
 
+    A convolution's simd beyond the channels of a group are several taps of all of them; a depthwise one's are taps.
     Of a Requant, which goes at its input's pace, (1, 1) and the kind in REQUANTS.
     """
     pe: int = 1
@@ -29,6 +31,21 @@ Folding = Mapping[str, Fold | tuple]  # node -> Fold, or the first fields of one
 def depthwise(op) -> bool:
     """A convolution in which each channel has a kernel of its own and gives one channel."""
     return isinstance(op, Conv) and op.groups > 1 and op.weight.shape[1] == 1 and len(op.weight) == op.groups
+
+
+def taps(op, simd: int) -> int:
+    """Taps of a convolution's window that it takes in one cycle."""
+    return simd if depthwise(op) else max(1, simd // op.weight.shape[1]) if isinstance(op, Conv) else 1
+
+
+def channels(op, pe: int, simd: int) -> int:
+    """Channels that a Dense or Conv takes in one cycle."""
+    return pe if depthwise(op) else simd // taps(op, simd)
+
+
+def line_of(g: Graph, n: Node) -> Line:
+    """Where the windows of a convolution leave when several taps come at once."""
+    return line(*_windows(g, n))
 
 
 def digits(g: Graph, n: Node) -> int:
@@ -64,7 +81,7 @@ def checked(g: Graph, folding: Folding | None) -> dict[str, Fold]:
 def legal(g: Graph, name: str) -> list[tuple[int, int]]:
     """Every (pe, simd) that node `name` may get; [] for a node that has no folding of its own and goes at its inputs' pace.
 
-    Dense, Conv: outputs and inputs a cycle.  Depthwise: channels a cycle.  Pools: channels a cycle.  MatMul: columns
+    Dense, Conv: outputs and inputs a cycle.  Depthwise: channels and taps a cycle.  Pools: channels a cycle.  MatMul: columns
     of b and terms of the sum.  Gather: elements of a row.  Div, Sqrt: elements, and binary digits of each, a cycle.
     """
     n = g.nodes[name]
@@ -72,9 +89,9 @@ def legal(g: Graph, name: str) -> list[tuple[int, int]]:
         case Dense(w, _):
             pes, simds = divisors(w.shape[0]), divisors(w.shape[1])
         case Conv() if depthwise(n.op):
-            pes, simds = divisors(n.op.groups), [1]
+            pes, simds = divisors(n.op.groups), [1, *_several(g, n)]
         case Conv(w):
-            pes, simds = divisors(len(w) // n.op.groups), divisors(w.shape[1])
+            pes, simds = divisors(len(w) // n.op.groups), [*divisors(w.shape[1]), *(w.shape[1] * t for t in _several(g, n))]
         case MaxPool() | SumPool():
             pes, simds = divisors(n.type.shape[0]), [1]
         case MatMul():
@@ -87,6 +104,16 @@ def legal(g: Graph, name: str) -> list[tuple[int, int]]:
         case _:
             return []
     return [(p, s) for p in pes for s in simds]
+
+
+def _windows(g: Graph, n: Node) -> tuple:
+    op = n.op
+    return (g.nodes[n.args[0]].type.shape[1:], n.type.shape[1:], op.weight.shape[2:], op.stride, op.dilation, [p[0] for p in op.padding])
+
+
+def _several(g: Graph, n: Node) -> list[int]:
+    """Numbers of taps that may come at once, beyond one."""
+    return divisors(n.op.weight[0, 0].size)[1:] if taps_legal(*_windows(g, n)) else []
 
 
 def _few(items: list[tuple[int, int]], near: Fold, most: int = 8) -> str:

@@ -8,7 +8,7 @@ from ir import (Add, Concat, Constant, Conv, Dense, Div, Expand, Gather, Input, 
                 Reshape, Slice, Sqrt, SumPool, Transpose)
 
 from .flow import by_rows, concat_chunk, inner_of
-from .fold import depthwise
+from .fold import depthwise, taps
 from .matrix import codes, form, kind_of_memory
 from .netlist import Bits, Stream, signed_width
 from .orders import flow_shape, inner_axis
@@ -85,16 +85,17 @@ def _memories(r: Rule, words: np.ndarray, width: int, biases: np.ndarray) -> dic
 def _conv(r: Rule) -> Stream:
     op, x, s = r.node.op, r.types[0], r.args[0]
     w, groups, kernel = op.weight, op.groups, op.weight.shape[2:]
-    s = window(r, s, kernel, op.stride, op.padding, op.dilation, op.pad, 0 if depthwise(op) else groups)
+    several = taps(op, r.flow.fold.simd)
+    s = window(r, s, kernel, op.stride, op.padding, op.dilation, op.pad, 0 if depthwise(op) else groups, several)
     if not depthwise(op):  # (group, row, tap, channel)
         cols = np.moveaxis(w.reshape(groups, len(w) // groups, w.shape[1], -1), 2, 3)
         return _mvu(r, s, cols.reshape(groups, len(w) // groups, -1), op.bias.reshape(groups, -1))
-    lanes, taps = s.lanes, math.prod(kernel)
-    blocks = x.shape[0] // lanes
-    words = w.reshape(blocks, lanes, taps).transpose(0, 2, 1).reshape(-1, lanes, 1)
+    lanes = s.lanes // several
+    blocks, beats = x.shape[0] // lanes, math.prod(kernel) // several
+    words = w.reshape(blocks, lanes, beats, several).transpose(0, 2, 1, 3).reshape(-1, lanes, several)
     f = form(op, x, r.flow.fold, len(words))
     return r.add("qs_vvu", {
-        "Lanes": lanes, "Blocks": blocks, "Taps": taps, "Simd": 1, "InWidth": s.width, "InSigned": int(s.signed),
+        "Lanes": lanes, "Blocks": blocks, "Taps": math.prod(kernel), "Simd": several, "InWidth": s.width, "InSigned": int(s.signed),
         **f.params, **_memories(r, codes(words, f), f.width, op.bias.reshape(-1, lanes)), "OutWidth": r.node.type.bits}, s)
 
 

@@ -4,9 +4,10 @@ import math
 from ir import Conv, Dense, Div, Expand, Gather, Graph, Input, MatMul, MaxPool, Node, Pad, Recur, Sqrt, SumPool
 
 from .flow import Flow, expansion, flows
-from .fold import Folding, depthwise, digits, legal
+from .fold import Folding, depthwise, digits, legal, line_of, taps
 from .matrix import form, stages
 from .orders import inner_axis
+from .taps import taps_cycles
 
 LOOP = 3  # cycles after which a state that was taken has been replaced (hw/rtl/qs_recur.sv)
 
@@ -40,7 +41,7 @@ def lag(g: Graph, n: Node, plan: dict[str, Flow], frame: int) -> int:
     match n.op:
         case Dense() | Conv() | MatMul():
             vectors = n.type.size // (n.type.shape[0] if isinstance(n.op, Conv) else n.type.shape[-1])
-            deep = 0 if isinstance(n.op, MatMul) else stages(form(n.op, x, flow.fold, 2), 1 if depthwise(n.op) else flow.takes[0].lanes)
+            deep = 0 if isinstance(n.op, MatMul) else stages(form(n.op, x, flow.fold, 2), flow.fold.simd)
             return sorting + 6 + deep + _own(g, n, plan) // vectors
         case Div() | Sqrt():
             return sorting + 4 + digits(g, n) + flow.turns
@@ -60,8 +61,10 @@ def _own(g: Graph, n: Node, plan: dict[str, Flow]) -> int:
         case Dense(w, _):
             return x.size // w.shape[1] * (w.shape[0] // lanes) * (w.shape[1] // takes[0].lanes)
         case Conv(w):
-            here = math.prod(n.type.shape[1:]) * w[0, 0].size * (len(w) // lanes)
-            return here if depthwise(n.op) else here * (w.shape[1] // takes[0].lanes)
+            several, turns = taps(n.op, plan[n.name].fold.simd), 1 if depthwise(n.op) else len(w) // n.op.groups // lanes
+            blocks, parts = x.shape[0] // takes[0].lanes, w[0, 0].size // several
+            here = math.prod(n.type.shape[1:]) * blocks * parts * turns
+            return here if several == 1 else max(here, taps_cycles(line_of(g, n), blocks, parts, turns))
         case MaxPool(k) | SumPool(k):
             return math.prod(n.type.shape) // lanes * math.prod(k)
         case MatMul():

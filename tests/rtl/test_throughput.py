@@ -4,7 +4,8 @@ import json
 import pytest
 
 from checks import packed
-from hw.dataflow.windows import line, ring_rows, taps_cycles
+from hw.dataflow.taps import line, taps_cycles
+from hw.dataflow.windows import ring_rows
 from sim import Case
 from sim.module import run_timed
 from sim.words import mem

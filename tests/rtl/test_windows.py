@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from checks import agree, check, random_ints
-from hw.dataflow.windows import taps_legal
+from hw.dataflow.taps import taps_legal
 from ir import Conv, Dense, Ints, MaxPool, SumPool
 from ir.infer import infer
 from sim.words import mem, pack
