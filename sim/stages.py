@@ -21,7 +21,7 @@ class Stage:
 def stages(g: Graph, d: Design, r: SimResult, frames: int) -> list[Stage]:
     """The nodes that take cycles or whose values the design shows, the busiest first."""
     streams = {t.name: t for t in r.traffic}
-    seen = {v.node: streams[v.stream] for v in d.values if v.stream in streams}
+    seen = {v.node: streams[v.stream] for v in d.values if v.stream in streams and d.kind == "dataflow"}  # in a core nothing waits
     run = max(r.cycles_total, 1)
     found = []
     for n in g.nodes.values():
