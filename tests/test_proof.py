@@ -23,6 +23,7 @@ def mem(values): return "".join(f"{v:x}\n" for v in values)
 QUICK = [  # module, parameters, memory files, cycles within which each stream moves
     ("qs_skid", {"DataWidth": 2}, {}, 2),
     ("qs_fifo", {"DataWidth": 2, "Depth": 1}, {}, 3), ("qs_fifo", {"DataWidth": 2, "Depth": 3}, {}, 3),
+    ("qs_fifo", {"DataWidth": 2, "Depth": 8}, {}, 3),
     ("qs_fork", {"NumOut": 2, "Width": 2}, {}, 2),
     ("qs_dwc", {"Width": 2, "InLanes": 1, "OutLanes": 3}, {}, 4), ("qs_dwc", {"Width": 2, "InLanes": 4, "OutLanes": 2}, {}, 2),
     ("qs_resize", {"Lanes": 2, "InWidth": 3, "InSigned": 1, "OutWidth": 5}, {}, 1),

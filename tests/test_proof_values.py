@@ -37,7 +37,7 @@ def test_requant_is_the_definition(params, mems):
 @pytest.mark.slow
 @pytest.mark.parametrize("module, params", [
     ("qs_mul", {"Lanes": 1, "AWidth": 4, "ASigned": 1, "BWidth": 3, "BSigned": 0, "OutWidth": 7}),
-    ("qs_div", {"Lanes": 1, "AWidth": 4, "ASigned": 1, "BWidth": 2, "OutWidth": 4, "OutSigned": 1, "Turns": 1}),
+    ("qs_div", {"Lanes": 1, "AWidth": 3, "ASigned": 1, "BWidth": 2, "OutWidth": 3, "OutSigned": 1, "Turns": 1}),
     ("qs_sqrt", {"Lanes": 1, "InWidth": 4, "OutWidth": 2, "Turns": 1}),
     ("qs_pool", {"Lanes": 1, "Blocks": 1, "Taps": 3, "InWidth": 3, "InSigned": 1, "OutWidth": 5, "Largest": 0}),
     ("qs_pool", {"Lanes": 1, "Blocks": 2, "Taps": 2, "InWidth": 3, "InSigned": 0, "OutWidth": 3, "Largest": 1})])

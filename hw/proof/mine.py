@@ -5,6 +5,7 @@ samples), equalities of three terms modulo the length of a counter, intervals, a
 value; and, for the data, which register holds a beat.
 """
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
@@ -18,6 +19,7 @@ from .unroll import View
 
 WIDE = 16     # bits in which the guesses are written
 MOST = 12     # bits of a register that is taken for a counter
+FEW, MANY = 4, 400  # pairs of a register and a beat: up to FEW a memory is looked at word by word, more than MANY are left
 VALUES = 16   # different values up to which a quantity is looked at one by one
 
 Guess = Callable[[View], z3.BoolRef]
@@ -97,7 +99,9 @@ def places(system: System, watch: Streams, seed: int = 1) -> list[Guess]:
     chunks = [(e, k, w) for w in widths for e in system.data.values() if bits(e) % w == 0 for k in range(0, bits(e), w)]
     pairs = [(c, i) for c in chunks for i, (s, _) in enumerate(beats) if c[2] == s.bits]
     same = [Quantity("", lambda v, c=c, n=f"in.{beats[i][0].name}.{beats[i][1]}": _bit(_chunk(v, *c) == v.ghost[n])) for c, i in pairs]
-    if not pairs or len(pairs) > 400:
+    if len(pairs) > FEW and len(beats) == watch.claim.outs[0].beats == 1 and memories(system, beats[0][0].bits):
+        return _slots(system, watch, [ahead, queued], seed)
+    if not pairs or len(pairs) > MANY:
         return []
     seen = samples(system, watch, [*wanted, *inside, *same], seed)
     found = []
@@ -109,6 +113,35 @@ def places(system: System, watch: Streams, seed: int = 1) -> list[Guess]:
                 facts = [(inside[i], 1), (odd, x), *facts]
                 found.append(lambda v, n=n, f=facts: z3.Implies(z3.And([q.wide(v) == y for q, y in f]), same[n].at(v) == 1))
     return found
+
+
+def _slots(system: System, watch: Streams, ways: list[Quantity], seed: int) -> list[Guess]:
+    """For memories with many words: "what waits `way` behind a pointer lies at pointer + way, modulo the number of words"."""
+    s = watch.claim.ins[0]
+    pointers = [q for q in quantities(system, watch) if q.name.startswith("register")]
+    at: list[Quantity] = []
+    for words in memories(system, s.bits):
+        for way in ways:
+            for q in pointers:
+                at.append(Quantity("", lambda v, words=words, way=way, q=q: _bit(z3.And([
+                    z3.Implies(z3.And(way.at(v) >= 0, z3.Or([q.wide(v) + way.at(v) == k + n * len(words) for n in (0, 1)])),
+                               v.at(e) == v.ghost[f"in.{s.name}.0"]) for k, e in enumerate(words)]))))
+    out = watch.claim.outs[0]
+    here = Quantity("", lambda v: _bit(z3.Implies(z3.And(ways[0].at(v) == 0, out.valid(v)), out.data(v) == v.ghost[f"in.{s.name}.0"])))
+    at = [*at, here] if out.bits == s.bits and s.beats == out.beats == 1 else []
+    inside = Quantity("", lambda v: _bit(z3.And(ways[0].at(v) >= 0, watch.taken(v, s, 0))))
+    seen = samples(system, watch, [inside, *at], seed)
+    seen = seen[seen[:, 0] == 1]
+    return [lambda v, q=q: z3.Implies(inside.at(v) == 1, q.at(v) == 1) for k, q in enumerate(at, 1) if len(seen) and seen[:, k].all()]
+
+
+def memories(system: System, width: int) -> list[list[z3.ExprRef]]:
+    """The words of each memory whose words have this many bits, from address 0 on."""
+    found: dict[str, dict[int, z3.ExprRef]] = {}
+    for name, e in system.wires.items():
+        if (m := re.fullmatch(r"(.+)\[(\d+)\]", name)) and bits(e) == width:
+            found.setdefault(m[1], {})[int(m[2])] = e
+    return [[words[k] for k in range(len(words))] for words in found.values() if set(words) == set(range(len(words)))]
 
 
 def _when(wanted: list[Quantity], rows: np.ndarray, holds: np.ndarray) -> list[list[tuple[Quantity, int]]]:

@@ -4,7 +4,7 @@ import z3
 
 from .numbers import WORD, Program
 from .streams import Streams
-from .system import RESET, System, equations, place
+from .system import RESET, System, equations, pieces, place
 from .unroll import View
 
 RUNS, CYCLES = 160, 48
@@ -22,7 +22,8 @@ class Samples:
         program = Program([*news, *(step.get(n, view.ghost[n]) for n in ghosts), *extra], view.state)
         state = str(view.state)
         at = {(state, *place(r)): k for k, (r, _) in enumerate(transition)}
-        inputs = {n: (state, *place(system.wires[n])) for n in system.inputs}
+        inputs = {n: (n, w - 1, 0) for n, w in system.inputs.items()}
+        parts = {n: pieces(system.wires[n]) for n in system.inputs}
         now = {leaf: self._random(rng, leaf) for leaf in program.leaves if leaf[0] == state}
         now |= {(str(view.ghost[n]),): rng.integers(0, 1 << min(w, WORD), RUNS) for n, w in watch.ghosts.items()}
         first = watch.first()
@@ -32,12 +33,14 @@ class Samples:
         eager = rng.choice([.2, .5, .9, 1.], (len(watch.claim.sides), RUNS))
         for t in range(-1, CYCLES):
             self._drive(rng, now, inputs, watch, eager, reset=t < 0)
+            whole = {(state, *p): now[inputs[n]] >> at & (1 << p[0] - p[1] + 1) - 1 for n, ps in parts.items() for at, p in ps}
+            now |= {leaf: v for leaf in program.leaves if leaf[0] == state and (v := _part(whole, leaf)) is not None}
             values = program.run(now)
             if t >= 0:
                 self.rows.append(values[len(news) + len(ghosts):])
                 now |= {(str(view.ghost[n]),): v for n, v in zip(ghosts, values[len(news):])}
             registers = {leaf: values[k] for leaf, k in at.items()}
-            now |= {leaf: _part(registers, leaf) for leaf in program.leaves if leaf[0] == state and leaf not in inputs.values()}
+            now |= {leaf: v for leaf in program.leaves if leaf[0] == state and (v := _part(registers, leaf)) is not None}
 
     def table(self) -> np.ndarray:
         """(different cycles, extra)."""
@@ -84,10 +87,10 @@ def _allowed(known, bits: int, rng) -> np.ndarray:
     return tried[good == 1]
 
 
-def _part(registers: dict[tuple, np.ndarray], leaf: tuple) -> np.ndarray:
-    """The leaf out of the register that it belongs to; 0 for what is no register."""
+def _part(words: dict[tuple, np.ndarray], leaf: tuple) -> np.ndarray | None:
+    """The leaf out of the register or input that it belongs to, if it is one of these."""
     _, high, low = leaf
-    for (_, h, lo), v in registers.items():
+    for (_, h, lo), v in words.items():
         if lo <= low and high <= h:
             return v if (h, lo) == (high, low) else (v >> low - lo) & ((1 << high - low + 1) - 1)
-    return np.zeros(RUNS, np.int64)
+    return None

@@ -121,6 +121,17 @@ def place(e: z3.ExprRef) -> tuple[int, int]:
     return tuple(e.params())
 
 
+def pieces(e: z3.ExprRef, at: int = 0) -> list[tuple[int, tuple[int, int]]]:
+    """Of an input, which may be put together: (its bit, the place of what starts there) for each part."""
+    if e.decl().kind() != z3.Z3_OP_CONCAT:
+        return [(at, place(e))]
+    out = []
+    for part in reversed(e.children()):
+        out += pieces(part, at)
+        at += part.size()
+    return out
+
+
 def _is_reset(becomes: z3.ExprRef, wires: dict[str, z3.ExprRef], state: z3.BitVecRef) -> bool:
     """Does the reset give this register a value?"""
     if RESET not in wires:
