@@ -118,3 +118,13 @@ def apart_of(matrix, family) -> Adders:
     """Every row added up on its own."""
     return build(sums_of(matrix, np.full(matrix.shape[1], 255), share=False), np.zeros(matrix.shape[1], int), np.full(matrix.shape[1], 255),
                  np.zeros(len(matrix), int), cost.COSTS[family], None)
+
+
+def test_what_an_adder_costs():
+    """Two bytes; one 2 bits up; subtracted: with the constant that makes up for the complement, or with signs extended along a chain."""
+    def of(family, terms, **more): return cost.cost(Adders([0, 0], [255, 255], [terms], [Term(2)], **more), family)
+    both, apart, minus = (Term(0), Term(1)), (Term(0), Term(1, 2)), (Term(0), Term(1, 0, True))
+    assert [of("xcup", t) for t in (both, apart, (Term(0), Term(1, 8)))] == [8, 6, 0]
+    assert of("xcup", minus, constants={0: 255}) == 8
+    assert [of("ecp5", t) for t in (both, apart, minus)] == [9 + 1.2, 9 + 1.2, 9 + 1.2]
+    assert of("ecp5", (Term(0), Term(1, 8))) == 0

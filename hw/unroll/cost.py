@@ -83,7 +83,9 @@ def add_costs(adders: Adders, family: str) -> list[float]:
     for k, v in enumerate(range(adders.inputs, len(flipped))):
         width = bits(int(lo[v]), int(hi[v]))
         parts, rest = operands(adders, k, lo, hi)
-        if not rules.ripple:
+        if rules.ripple:     # signs extended along the chain, one operand subtracted: that needs a carry in and no constant
+            rest = rest if k in adders.constants or sum(t.negative for t in adders.adds[k]) > 1 else 0
+        else:
             parts = [o._replace(flips=o.flips ^ flipped[o.value] & (1 << o.width) - 1) for o in parts]
             lowest = min(parts, key=lambda o: o.shift)
             if v not in exact: flipped[v] = lowest.flips << lowest.shift & (1 << free_columns(parts, rest, width, False)) - 1
