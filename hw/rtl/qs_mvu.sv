@@ -6,6 +6,9 @@
 // Memories: one word for each cycle, weight (pe, simd) at bits (pe*Simd + simd)*WeightWidth; one bias word for each beat of results.
 //
 // Products and Magnitude: what multiplies and how weights are stored, see qs_products.sv and, for ternary ones, qs_ternary.sv.
+// Measured with Pe=4, Simd=16, Rows=32, Cols=144, unsigned 8-bit inputs, all parts included: LUT4 of ECP5 a product, after Yosys:
+// weights of 1 and -1 17.1; ternary 18.7; 3 bits 30.1; 4 bits 40.7; 6 bits 62.7; 8 bits 84.7 in rows, 23.7 beside a multiplier each;
+// 5 bits packed 21.1 beside half a multiplier.  With Simd=8 routed on ECP5 (speed 6): ternary 105 MHz, 4 bits 136 MHz.
 // Pipeline: operands are read (in two clocks if from a buffer or from what may be a slow block RAM), products, sums, two levels
 // of adders a clock, accumulators.  Where a vector takes more beats than that takes clocks (Free) nothing in it ever stands: only one result is
 // under way at a time, and the beat that would end a second one waits.  Else the whole stands while a result waits.
