@@ -20,7 +20,8 @@ HOLDS = "every register holds while en_i is low"
 def prove_pipeline(u: Unrolled, seconds: float = 120) -> list[Proof]:
     """That the emitted SystemVerilog of an unrolled graph computes the graph, and stands still when told.
 
-    Both are shown from any state of the registers, so they hold at any time.  UserError: they do not, or not in `seconds`.
+    Both are shown from any state of the registers, so they hold at any time.  Adders of vendors' cells are not translated.
+    UserError: they do not hold, or are not proven in `seconds`; a family with cells of its own.
     """
     text = u.text()
     with sources_in({f"{emit.PIPELINE}.sv": text}, library(text)) as files:
