@@ -27,10 +27,11 @@ from hw.cost.models import KNOWN, parts  # noqa: E402
 from hw.cost.runs import measure, rtl_hash  # noqa: E402
 from hw.synth.design import synth_design  # noqa: E402
 from hw.synth.yosys import version  # noqa: E402
-from hw.targets import TARGETS  # noqa: E402
+from hw.targets import DSP_BITS, TARGETS  # noqa: E402
 from hw.dataflow.verilog import generate  # noqa: E402
 from hw.dataflow.windows import ring_rows  # noqa: E402
 from ir import Add, Conv, Dense, Graph, Input, Ints, MaxPool, Requant, Reshape, store  # noqa: E402
+from ir.ops import round_shift  # noqa: E402
 
 DATA = ROOT / "hw" / "data"
 FOLDS = 5
@@ -74,8 +75,9 @@ SWEEPS = {  # module -> usual point, changes to it, what mixtures draw from
     "qs_requant": (
         dict(Lanes=4, Rows=8, Repeat=1, InWidth=20, InSigned=1, OutWidth=8, MulWidth=15, MulSigned=0, Shift=20, Zero=0, Lo=0, Hi=255),
         each(Lanes=(1, 8), Rows=(1,), InWidth=(12, 17), MulWidth=(8,), Shift=(12,))
-        + [dict(OutWidth=4, Lo=-8, Hi=7, Rows=64), dict(Lo=-128, Hi=127, Zero=-20, InWidth=28), dict(OutWidth=2, Lo=0, Hi=3, MulWidth=17),
-           dict(MulSigned=1, MulWidth=16)],
+        + [dict(OutWidth=4, Lo=-8, Hi=7, Rows=64), dict(Lo=-108, Hi=147, Zero=20, InWidth=28), dict(OutWidth=2, Lo=0, Hi=3, MulWidth=17),
+           dict(MulSigned=1, MulWidth=16), dict(InWidth=9, MulWidth=8, Shift=9), dict(InWidth=8, MulWidth=6, Rows=32, Shift=7)]
+        + [dict(Constant=1, Rows=1, Mul=m, InWidth=w, MulWidth=m.bit_length(), Shift=s) for m, w, s in ((2048, 9, 3), (23131, 20, 20), (301, 9, 8))],
         dict(Lanes=(1, 2, 4, 8), Rows=(1, 4, 16), InWidth=(12, 16, 19, 22), MulWidth=(8, 12, 15, 17), Shift=(12, 16, 18, 22))),
     "qs_threshold": (
         dict(Lanes=4, Steps=4, Rows=4, Repeat=1, InWidth=16, InSigned=1, ThresholdWidth=16, Signed=1, OutWidth=4, Lo=0, Falls=0),
@@ -148,8 +150,19 @@ def matrix(p: dict) -> dict:
     return p | {"InMax": in_max, "ProdWidth": 1 + (most * in_max).bit_length(), "Magnitude": int(p["Products"] == 1)}
 
 
+def rounded(p: dict) -> dict:
+    """What else qs_requant is told: the range of what it rounds, whether a small product is made of halves."""
+    p = {"Constant": 0, "Split": 0} | p
+    top = (1 << p["MulWidth"]) - 1 if not p["MulSigned"] else 1 << p["MulWidth"] - 1
+    x = (-(1 << p["InWidth"] - 1), (1 << p["InWidth"] - 1) - 1) if p["InSigned"] else (0, (1 << p["InWidth"]) - 1)
+    least, most = (round_shift(v * top, p["Shift"]) + p["Zero"] for v in x)
+    small = not p["Constant"] and p["InWidth"] * p["MulWidth"] < DSP_BITS ** 2
+    return p | {"Least": least, "Most": most, "RoundWidth": max(most, -least - 1).bit_length() + 1, "Split": int(small)}
+
+
 SETTLE = {
     "qs_mvu": matrix, "qs_vvu": matrix,
+    "qs_requant": rounded,
     "qs_threshold": lambda p: p | {"ThresholdWidth": p["InWidth"], "OutWidth": p["Steps"]},
     "qs_window": lambda p: p | {"OutCols": (p["InCols"] + 2 * p["PadLeft"] - p["KernelCols"]) // p["StrideCols"] + 1,
                                 "RingRows": ring_rows(p["InRows"], p["OutRows"], p["KernelRows"], p["StrideRows"], p["DilateRows"])},

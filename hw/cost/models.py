@@ -30,17 +30,27 @@ def predict(module: str, params: Mapping, constants: Mapping, dsp_bits: int = DS
 
 @model("qs_requant")
 def _requant(out: Parts, p: Params) -> None:
-    prod = p.InWidth + (not p.InSigned) + p.MulWidth
-    total = max(prod, p.Shift + 1) + 1
-    rounded = total - p.Shift
-    memory(out, p, p.Rows, p.Lanes * p.MulWidth, False, "MulFile")
-    product(out, p, p.Lanes, p.InWidth, p.InSigned, p.MulWidth, p.MulSigned, p.Rows == 1)
-    reach = 1 << rounded - 1  # a bound beyond is never met, and 0 is the sign bit
-    bounds = (p.Lo - p.Zero > -reach and p.Lo != p.Zero) + (p.Hi - p.Zero < reach - 1)
-    out.add("lut", rounding=p.Lanes * pairs(rounded + 1), bounds=p.Lanes * bounds * pairs(rounded),
-            result=p.Lanes * p.OutWidth * (1 + (p.Zero != 0)))
-    out.add("ff", x=p.Lanes * p.InWidth, product=p.Lanes * min(prod, rounded), result=p.Lanes * p.OutWidth)
-    counter(out, p.Rows, p.Repeat)
+    prod = p.InWidth + (not p.InSigned) + p.MulWidth + (not p.MulSigned)
+    total = p.RoundWidth + (p.Shift > 0)  # what is added to round
+    if p.Constant:
+        digits = (p.Mul ^ 3 * p.Mul).bit_count()
+        out.add("lut", constant=p.Lanes * max(0, digits - 1) * pairs(p.InWidth + 1))
+    else:
+        memory(out, p, p.Rows, p.Lanes * p.MulWidth, False, "MulFile")
+        counter(out, p.Rows, p.Repeat)
+        digits = 1 + p.Split
+        product(out, p, p.Lanes, p.InWidth, p.InSigned, p.MulWidth, p.MulSigned, p.Rows == 1)
+        out.add("lut", halves=p.Lanes * p.Split * pairs(prod))
+    kept = min(prod - max(0, p.Shift - 1), total) if digits == 1 else prod * 2 - p.MulWidth // 2
+    bounds, bits = 0, 0
+    for bound, needed in ((p.Lo, p.Least < p.Lo <= p.Most), (p.Hi + 1, p.Least <= p.Hi < p.Most)):
+        if bound & (abs(bound) - 1) == 0 or bound & -bound == abs(bound):
+            bits += needed * max(0, p.RoundWidth - abs(bound).bit_length()) if bound else 0
+        else:
+            bounds += needed
+    out.add("lut", rounding=p.Lanes * pairs(total), bounds=p.Lanes * bounds * pairs(p.RoundWidth), above=p.Lanes * bits / 3,
+            result=p.Lanes * p.OutWidth)
+    out.add("ff", x=p.Lanes * p.InWidth, product=p.Lanes * max(0, kept), result=p.Lanes * p.OutWidth)
 
 
 @model("qs_window")

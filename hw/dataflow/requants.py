@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ir import Ints, Requant, UserError
+from ir import Ints, Requant, UserError, ops
 
+from ..targets import DSP_BITS
 from .netlist import Bits, Stream, signed_width
 from .orders import periodic
 from .rule import Rule
@@ -69,14 +70,40 @@ def threshold_luts(x: Ints, y: Ints, table: np.ndarray) -> float:
 def multiply_luts(op: Requant, x: Ints, y: Ints, table: np.ndarray) -> float:
     """About what qs_requant costs, in LUTs: a product, rounding, two bounds and a memory of multipliers."""
     rows, lanes = table.shape
-    width = signed_width(table)
-    rounded = max(1, x.bits + width - op.shift)
-    if len(np.unique(table)) == 1:
-        product = (csd_digits(int(table.flat[0])) - 1) * (x.bits + width)
-    else:
-        tiles = math.ceil(max(1, x.bits - 2) / 17) * math.ceil(max(1, width - 2) / 17)
-        product = min(DSP_LUTS * tiles, x.bits * width)
-    return lanes * (max(0, product) + 2 * rounded + y.bits + (width * rows / 16 if rows > 1 else 0))
+    width, rounded = mul_width(op), signed_width(np.array(rounded_range(op, x), object))
+    product = min(product_luts(x, width), constant_luts(x, op) if one_multiplier(table) else math.inf)
+    return lanes * (product + 2 * rounded + y.bits + (width * rows / 16 if rows > 1 else 0))
+
+
+def product_luts(x: Ints, width: int) -> float:
+    """A product of x and a multiplier of `width` bits, in LUTs: rows of adders where it is small, else multiplier blocks."""
+    if is_small(x, width):
+        return min(x.bits, width) * (max(x.bits, width) + 1)
+    return DSP_LUTS * math.ceil(max(1, x.bits - 1) / 17) * math.ceil(max(1, width - 1) / 17)
+
+
+def constant_luts(x: Ints, op: Requant) -> float:
+    """The same by additions of shifted x."""
+    return (csd_digits(int(op.mul[0])) - 1) * (x.bits + mul_width(op)) if op.mul[0] else 0
+
+
+def is_small(x: Ints, width: int) -> bool:
+    """Whether synthesis builds the product of LUTs (hw/data/arith.v)."""
+    return x.bits * width < DSP_BITS ** 2
+
+
+def one_multiplier(table: np.ndarray) -> bool: return bool((table == table.flat[0]).all())
+
+
+def mul_width(op: Requant) -> int:
+    """Bits of a multiplier, two's complement if one is negative."""
+    return signed_width(op.mul) if op.mul.min() < 0 else max(1, int(op.mul.max()).bit_length())
+
+
+def rounded_range(op: Requant, x: Ints) -> tuple[int, int]:
+    """Least and most of what is bounded: rounded products with the zero point."""
+    ends = [ops.round_shift(v * int(m), op.shift) + op.zero for v in (x.lo, x.hi) for m in (op.mul.min(), op.mul.max())]
+    return min(ends), max(ends)
 
 
 def csd_digits(m: int) -> int:
@@ -125,10 +152,13 @@ def _count(r: Rule, t: Thresholds, repeat: int) -> Stream:
 
 
 def _multiply(r: Rule, table: np.ndarray, repeat: int) -> Stream:
-    op, s = r.node.op, r.args[0]
-    signed = bool(op.mul.min() < 0)
-    width = signed_width(op.mul) if signed else max(1, int(op.mul.max()).bit_length())
-    return r.add("qs_requant", {
-        "Lanes": s.lanes, "Rows": len(table), "Repeat": repeat, "InWidth": s.width, "InSigned": int(s.signed),
-        "OutWidth": r.node.type.bits, "MulWidth": width, "MulSigned": int(signed), "Shift": op.shift, "Zero": Bits(64, op.zero, True),
-        "Lo": Bits(64, op.lo, True), "Hi": Bits(64, op.hi, True), "MulFile": r.net.mem(f"{r.name}_mul", table, width)}, s)
+    op, x, s = r.node.op, r.types[0], r.args[0]
+    width, (least, most) = mul_width(op), rounded_range(op, x)
+    constant = one_multiplier(table) and constant_luts(x, op) <= product_luts(x, width)
+    params = {"Lanes": s.lanes, "Rows": len(table), "Repeat": repeat, "InWidth": s.width, "InSigned": int(s.signed),
+              "OutWidth": r.node.type.bits, "MulWidth": width, "MulSigned": int(op.mul.min() < 0), "Constant": int(constant),
+              "Split": int(not constant and width > 3 and is_small(x, width)), "Shift": op.shift,
+              "RoundWidth": signed_width(np.array([least, most], object))}
+    wide = {"Zero": op.zero, "Lo": op.lo, "Hi": op.hi, "Least": least, "Most": most} | ({"Mul": int(table.flat[0])} if constant else {})
+    params |= {k: Bits(64, v, True) for k, v in wide.items()}
+    return r.add("qs_requant", params if constant else params | {"MulFile": r.net.mem(f"{r.name}_mul", table, width)}, s)

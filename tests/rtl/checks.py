@@ -5,7 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ir import Ints, Op
+from hw import Fold
+from hw.dataflow.flow import Flow, Take
+from hw.dataflow.netlist import Netlist
+from hw.dataflow.orders import channels_inner
+from hw.dataflow.requants import requant
+from hw.dataflow.rule import Rule
+from ir import Graph, Input, Ints, Op, Requant
 from ir.infer import infer
 from ir.interpret import evaluate
 from sim import Case, run_modules
@@ -40,6 +46,17 @@ def agree(checks: Sequence[Check], work: Path, seeds: Sequence[int | None] = SEE
                 bad = [i for i, (a, b) in enumerate(zip(g[s], want)) if a != b]
                 assert not bad and len(g[s]) == len(want), \
                     f"seed {seed}, case {k} {c.case.top} {dict(c.case.params)}: beat {bad[:1]} of {s} is {g[s][bad[0]]:x}, not {want[bad[0]]:x}"
+
+
+def lowered(t: Ints, op: Requant, lanes: int, how: str) -> tuple[Netlist, dict]:
+    """The netlist of a requant alone, and its parameters as numbers and names."""
+    g, net = Graph(), Netlist()
+    g.add("x", Input(t))
+    g.add("q", op, "x")
+    order = channels_inner(t.shape, 0 if len(t.shape) == 3 else len(t.shape) - 1)
+    flow = Flow(order, lanes, (Take(lanes),), fold=Fold(requant=how))
+    requant(Rule(net, g.nodes["q"], [t], [Flow(order, lanes)], flow, [net.stream("s", lanes, t.bits, t.signed, t.size)]))
+    return net, {k: getattr(v, "value", v) for k, v in net.instances[0].params.items()}
 
 
 def random_ints(t: Ints, count: int, seed: int = 0) -> np.ndarray:

@@ -2,10 +2,9 @@
 import numpy as np
 import pytest
 
-from checks import agree, check, random_ints
+from checks import agree, check, lowered, random_ints
 from ir import Ints, Requant, UserError
 from sim import run_module
-from sim.words import mem, pack
 
 TIES = [1, 2, 64, 512]  # powers of two: products that fall exactly on a half
 MULS = np.array([*TIES, 3, 77, 501, 1023])
@@ -21,22 +20,15 @@ CORNERS = [  # accumulator, multipliers, shift, zero, lo, hi, lanes
     ((-8, 7), [1, 1], 0, 9, -100, 0, 1), ((-1, 0), [1, 1], 1, 0, -1, 1, 1), ((0, 1), [1, 1], 1, 0, -1, 1, 2),
     (SIGNED, -MULS, 9, 0, -8, 7, 8), (UNSIGNED, [-512, 0, 511, -1], 9, 3, -400, 300, 4), (SIGNED, [-1], 0, 0, -512, 512, 1), (SIGNED, [0, -1], 1, 7, -9, 90, 2),
     (UNSIGNED, [-1023, 5], 40, 0, -3, 3, 1), (SIGNED, [-3, 1], 2, 1 << 50, 0, 1 << 60, 1), ((0, 1), [-1], 1, 0, -1, 1, 1), ((-1, 0), [-1, 0], 0, 0, 0, 1, 2),
+    (SIGNED, [683], 9, 3, -128, 127, 1), (UNSIGNED, [-341], 8, 0, -99, 5, 1), (SIGNED, [2048], 0, 0, -1 << 20, 1 << 20, 1), (SIGNED, [0], 3, 4, 0, 15, 1),
+    (SIGNED, [1021], 0, 0, -1 << 12, 1 << 12, 1), ((-8, 7), [5, -3], 2, 1, -8, 7, 2), ((0, 30), [1, 2, 30, 9], 5, 0, 0, 14, 2),
     ((7, 9), [5, 6], 2, 0, -8, 7, 1), ((-512, -500), [5, 6], 3, 0, -128, 127, 1),
 ]
 
 
 def case(t: Ints, op: Requant, x, lanes: int):
-    per = t.shape[op.axis] > 1 and len(op.mul) > 1
-    inner = op.axis in (-1, len(t.shape) - 1) if len(t.shape) != 3 else op.axis == 0
-    beats = t.size // lanes
-    rows = op.mul.reshape(-1, lanes) if per and inner else np.repeat(op.mul[:, None], lanes, 1)
-    signed = int(op.mul.min()) < 0
-    width = Ints((1,), min(0, int(op.mul.min())), max(0, int(op.mul.max()))).bits
-    from ir.infer import infer
-    return check(op, [t], [x], "qs_requant", dict(
-        Lanes=lanes, Rows=len(rows), Repeat=1 if inner or not per else beats // len(rows), InWidth=t.bits, InSigned=int(t.signed),
-        OutWidth=infer(op, t).bits, MulWidth=width, MulSigned=int(signed), Shift=op.shift, Zero=op.zero, Lo=op.lo, Hi=op.hi, MulFile="mul.mem"),
-        {"mul.mem": mem(pack(rows, lanes, width), lanes * width)}, lanes)
+    net, params = lowered(t, op, lanes, "multiply")
+    return check(op, [t], [x], "qs_requant", params, net.mems, lanes)
 
 
 @pytest.mark.slow
@@ -74,5 +66,7 @@ def test_axes_and_widths(tmp_path):
 def test_parameters_are_checked(tmp_path):
     with pytest.raises(UserError, match="Lo=5 is above Hi=3"):
         run_module("qs_requant", {"Lo": 5, "Hi": 3, "MulFile": "m.mem"}, {"s": [0]}, {"m": 1}, tmp_path, mems={"m.mem": "1\n"})
+    with pytest.raises(UserError, match="RoundWidth=4 does not hold -9 to 7"):
+        run_module("qs_requant", {"RoundWidth": 4, "Least": -9, "Most": 7, "MulFile": "m.mem"}, {"s": [0]}, {"m": 1}, tmp_path, mems={"m.mem": "1\n"})
     with pytest.raises(UserError, match="^qs_requant has no parameter Sift; it has Lanes, Rows, Repeat,"):
         run_module("qs_requant", {"Sift": 5}, {"s": [0]}, {"m": 1}, tmp_path)

@@ -2,14 +2,9 @@
 import numpy as np
 import pytest
 
-from checks import agree, check, random_ints
-from hw import Fold
-from hw.dataflow.flow import Flow, Take
-from hw.dataflow.netlist import Netlist
-from hw.dataflow.orders import channels_inner
-from hw.dataflow.requants import requant, thresholds
-from hw.dataflow.rule import Rule
-from ir import Graph, Input, Ints, Requant, UserError, ops
+from checks import agree, check, lowered, random_ints
+from hw.dataflow.requants import thresholds
+from ir import Ints, Requant, UserError, ops
 
 SIGNED, UNSIGNED = (-512, 511), (0, 1023)
 MULS = np.array([1, 2, 64, 512, 3, 77, 501, 1023])
@@ -21,19 +16,8 @@ CORNERS = [  # range of x, multipliers, shift, zero, lo, hi, lanes
 ]
 
 
-def lowered(t: Ints, op: Requant, lanes: int, how: str = "threshold") -> tuple[Netlist, dict]:
-    """The netlist of a requant alone, and its parameters as numbers and names."""
-    g, net = Graph(), Netlist()
-    g.add("x", Input(t))
-    g.add("q", op, "x")
-    order = channels_inner(t.shape, 0 if len(t.shape) == 3 else len(t.shape) - 1)
-    flow = Flow(order, lanes, (Take(lanes),), fold=Fold(requant=how))
-    requant(Rule(net, g.nodes["q"], [t], [Flow(order, lanes)], flow, [net.stream("s", lanes, t.bits, t.signed, t.size)]))
-    return net, {k: getattr(v, "value", v) for k, v in net.instances[0].params.items()}
-
-
 def case(t: Ints, op: Requant, x, lanes: int):
-    net, params = lowered(t, op, lanes)
+    net, params = lowered(t, op, lanes, "threshold")
     assert net.instances[0].module == "qs_threshold"
     return check(op, [t], [x], "qs_threshold", params, net.mems, lanes)
 
@@ -79,4 +63,4 @@ def test_the_cheaper_is_taken(hi, muls, lanes, module):
 
 def test_too_many_thresholds():
     with pytest.raises(UserError, match="^node 'q' has results of 9 bits, thresholds find at most 8; use requant 'multiply'$"):
-        lowered(Ints((1,), -900, 900), Requant([1], 1, 0, -256, 255), 1)
+        lowered(Ints((1,), -900, 900), Requant([1], 1, 0, -256, 255), 1, "threshold")
