@@ -57,6 +57,7 @@ class Bench:
 
     def __init__(self, g: Graph, work: Path, folding: Folding | None = None):
         self.design = generate(g, work / "design", folding)
+        self.scopes: dict[str, str] = {}  # buffer -> its place in the bench, as the first run tells it
         self.folder = work / "fifos"
         self.folder.mkdir()
         source = next((p for p in self.design.sources if p.stem == "qs_fifo"), None)
@@ -71,9 +72,11 @@ class Bench:
         for old in self.folder.iterdir():
             old.unlink()
         for name, depth in (limits or {}).items():
-            (self.folder / f"qs_bench.u_top.{name}.limit").write_text(str(depth))
+            (self.folder / f"{self.scopes[name]}.limit").write_text(str(depth))
         r = simulate(self.design, x, stalls)
-        return r.cycles_total, r.outputs, {p.name.split(".")[-2]: int(p.read_text()) for p in self.folder.glob("*.most")}
+        most = {p.stem: int(p.read_text()) for p in self.folder.glob("*.most")}
+        self.scopes = {scope.split(".")[-1]: scope for scope in most}
+        return r.cycles_total, r.outputs, {n: most[scope] for n, scope in self.scopes.items()}
 
 
 def needs(g: Graph, x, depths: Mapping[str, int], folding: Folding | None = None) -> list[Fifo]:

@@ -139,6 +139,22 @@ def resnet(size: int = 8, widths=(4, 8), classes: int = 4) -> Graph:
     return g
 
 
+def unet() -> Graph:
+    """A map halved and, nearest neighbours doubled, put beside what it came from."""
+    g = Graph()
+    g.add("x", Input(Ints((3, 8, 8), 0, 15)))
+    same = {"padding": ((1, 1), (1, 1))}
+    a = narrow(g, conv(g, "c1", "x", 4, (3, 3), **same), 0, 15)
+    g.add("half", MaxPool((2, 2), (2, 2)), a)
+    narrow(g, conv(g, "c2", "half", 4, (3, 3), **same), 0, 15)
+    g.add("small", Reshape((4, 4, 1, 4, 1)), "c2_q")
+    g.add("double", Expand((4, 4, 2, 4, 2)), "small")
+    g.add("large", Reshape((4, 8, 8)), "double")
+    g.add("both", Concat(0), a, "large")
+    narrow(g, conv(g, "c3", "both", 4, (3, 3), **same), 0, 15)
+    return g
+
+
 def _softmax(g: Graph, x: str) -> str:
     """Weights of 7 bits of the last axis of x, (..., width) of narrow scores: less the largest, an exponential by table, over the sum."""
     shape, width = g.nodes[x].type.shape, g.nodes[x].type.shape[-1]

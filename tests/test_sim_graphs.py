@@ -26,6 +26,7 @@ CASES = [  # graph, folding
     ("attention", {"q": (3, 2), "scores": (2, 1), "share": (1, 5)}),
     ("recurrent", {"f": (2, 2), "c": (1, 4)}),
     ("expanded", {"pooled": (2, 1)}),
+    ("unet", {"c1": (4, 3), "c2": (2, 4), "c3": (4, 8)}),
 ]
 
 

@@ -11,14 +11,13 @@ from .orders import channels_inner, inner_axis, moves, beat_moves, divisors, usu
 from .rules import Rule, lower
 from .rules_arith import constant
 
-JOIN_DEPTH = 2  # beats more than the skew asks for: the buffer's own two cycles
+JOIN_DEPTH = 2  # beats at least: what enters a buffer can leave two cycles later
 
 
 def build(g: Graph, folding: Folding | None = None) -> Netlist:
     """The netlist of the whole graph, from AXI-Stream to AXI-Stream.  UserError: an impossible folding."""
     plan, net, bridge = flows(g, folding), Netlist(), depths(g, folding)
     net.taken |= {"clk_i", "rst_ni", "frame_clear_i", "frame_error_o", "frame_error", "CheckLast"}
-    slack = 2 * max(f.lanes for f in plan.values())  # beats are whole: that much may wait for the rest of one
     branches: dict[str, list[Stream]] = {}
     readers = {n: sum(m.args.count(n) for m in g.nodes.values()) + (g.nodes[n] is g.output) for n in g.nodes}
     for n in g.nodes.values():
@@ -28,7 +27,7 @@ def build(g: Graph, folding: Folding | None = None) -> Netlist:
             made = _entry(net, n, plan[n.name])
         else:
             args = [constant(net, g.nodes[a], plan[a], plan[n.name].takes[k]) if a not in branches else
-                    _take(net, g, n, k, plan, branches[a].pop(), bridge.get((n.name, k), 0) + slack) for k, a in enumerate(n.args)]
+                    _take(net, g, n, k, plan, branches[a].pop(), bridge.get((n.name, k), 0)) for k, a in enumerate(n.args)]
             made = lower(Rule(net, n, [g.nodes[a].type for a in n.args], [plan[a] for a in n.args], plan[n.name], args))
         if made not in net.values.values():  # a reshaped value is the same stream
             net.values[n.name] = made
@@ -77,7 +76,7 @@ def _take(net: Netlist, g: Graph, n: Node, k: int, plan: dict[str, Flow], s: Str
         s = _reorder(net, name, s, take.reorder, take.via)
     if len(n.args) > 1:  # in the narrower beats of the two, so that nothing is lost
         s = _lanes(net, name, s, take.lanes)
-        return _fifo(net, name, s, -(-bridge // s.lanes) + JOIN_DEPTH)
+        return _fifo(net, name, s, max(JOIN_DEPTH, -(-bridge // s.lanes)))
     s = _lanes(net, name, s, take.lanes)
     depth = gather_depth(n.op, plan[n.name].lanes, take.lanes)
     return s if depth is None else _fifo(net, name, s, depth) if depth > 1 else _skid(net, name, s)

@@ -30,11 +30,11 @@ def interval(g: Graph, folding: Folding | None = None) -> int:
     return max(cycles(g, folding).values())
 
 
-def lag(g: Graph, n: Node, plan: dict[str, Flow], frame: int) -> int:
+def lag(g: Graph, n: Node, plan: dict[str, Flow], frame: int, results: int = 0) -> int:
     """Cycles, at most about, from the last element that a result of n needs to the result, with what stands in front of n.
 
-    Where results come in turns out of a buffer (a vector's, a block's), the last one waits for those before it; whoever
-    takes in a whole frame first is a frame, of `frame` cycles, behind.
+    Where results come in turns out of a buffer (a vector's, a block's), the last one waits for those before it; with
+    `results` = 1 the first of a vector's is meant.  Whoever takes in a whole frame first is a frame, of `frame` cycles, behind.
     """
     flow, x = plan[n.name], g.nodes[n.args[0]].type if n.args else n.type
     sorting = frame * (any(t.reorder is not None for t in flow.takes) + isinstance(n.op, MatMul))
@@ -42,7 +42,8 @@ def lag(g: Graph, n: Node, plan: dict[str, Flow], frame: int) -> int:
         case Dense() | Conv() | MatMul():
             vectors = n.type.size // (n.type.shape[0] if isinstance(n.op, Conv) else n.type.shape[-1])
             deep = 0 if isinstance(n.op, MatMul) else stages(form(n.op, x, flow.fold, 2), flow.fold.simd)
-            return sorting + 6 + deep + _own(g, n, plan) // vectors
+            turns = n.type.size // vectors // flow.lanes if results else 1
+            return sorting + 6 + deep + _own(g, n, plan) // vectors // turns
         case Div() | Sqrt():
             return sorting + 4 + digits(g, n) + flow.turns
         case Expand(to):

@@ -1,7 +1,7 @@
 """The rule of windows: what stands between a feature map and what computes on its windows."""
 import math
 
-from ir import Ints, UserError
+from ir import Conv, Ints, Node, UserError
 
 from .netlist import Bits, Stream
 from .rule import Rule
@@ -40,3 +40,13 @@ def window(r: Rule, s: Stream, kernel, stride, padding, dilation, pad: int, grou
 def ring_rows(rows: int, out: int, kernel: int, stride: int, dilation: int) -> int:
     """Rows that qs_window keeps: what a window spans, and what comes while the next row of windows, or the next frame, is waited for."""
     return (kernel - 1) * dilation + 1 + max(stride, rows - (out - 1) * stride)
+
+
+def kept_rows(n: Node, x: Ints) -> int:
+    """Rows of its argument x, counted from the map's first, that the qs_window of node n has taken while its first row of windows leaves."""
+    op = n.op
+    kernel = op.weight.shape[2:] if isinstance(op, Conv) else op.kernel
+    if math.prod(kernel) == math.prod(op.stride) == 1 and not any(map(any, op.padding)) or not isinstance(op, Conv) and tuple(kernel) == x.shape[1:]:
+        return 0
+    dilation = two_axes(op.dilation)[0] if isinstance(op, Conv) else 1
+    return ring_rows(x.shape[1], n.type.shape[1], kernel[0], op.stride[0], dilation) - op.padding[0][0]

@@ -131,8 +131,10 @@ module qs_window #(
   assign end_orow  = end_ocol && top == row_t'(Bottom);
 
   // The last pixel of the window that is in the map has come.
+  row_t  lasting;  // from the first row of the window to the last of the map
   lead_t lowest;
-  assign lowest = Below && top > row_t'(int'(InRows) - Tall) ? lead_t'(row_t'(InRows - 1) - top) : lead_t'(Tall - 1);
+  assign lasting = row_t'(InRows - 1) - top;
+  assign lowest  = Below && top > row_t'(int'(InRows) - Tall) ? lead_t'(lasting) : lead_t'(Tall - 1);
   assign there  = lead > lowest || (lead == lowest && col_t'({1'b0, wat}) > first + col_t'(Span));
   assign go     = !m_valid_o || m_ready_i;
   assign issue  = go && (!fresh || there);
