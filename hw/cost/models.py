@@ -41,14 +41,16 @@ def _requant(out: Parts, p: Params) -> None:
         digits = 1 + p.Split
         product(out, p, p.Lanes, p.InWidth, p.InSigned, p.MulWidth, p.MulSigned, p.Rows == 1)
         out.add("lut", halves=p.Lanes * p.Split * pairs(prod))
-    kept = min(prod - max(0, p.Shift - 1), total) if digits == 1 else prod * 2 - p.MulWidth // 2
+    power = p.Constant and digits == 1
+    whole = power and p.Zero == 0 and (p.Mul & -p.Mul).bit_length() > p.Shift  # nothing to round
+    kept = p.InWidth if power else min(prod - max(0, p.Shift - 1), total) if digits == 1 else prod * 2 - p.MulWidth // 2
     bounds, bits = 0, 0
     for bound, needed in ((p.Lo, p.Least < p.Lo <= p.Most), (p.Hi + 1, p.Least <= p.Hi < p.Most)):
         if bound & (abs(bound) - 1) == 0 or bound & -bound == abs(bound):
             bits += needed * max(0, p.RoundWidth - abs(bound).bit_length()) if bound else 0
         else:
             bounds += needed
-    out.add("lut", rounding=p.Lanes * pairs(total), bounds=p.Lanes * bounds * pairs(p.RoundWidth), above=p.Lanes * bits / 3,
+    out.add("lut", rounding=0 if whole else p.Lanes * pairs(total), bounds=p.Lanes * bounds * pairs(p.RoundWidth), above=p.Lanes * bits / 3,
             result=p.Lanes * p.OutWidth)
     out.add("ff", x=p.Lanes * p.InWidth, product=p.Lanes * max(0, kept), result=p.Lanes * p.OutWidth)
 
