@@ -60,6 +60,7 @@ module qs_window #(
   localparam int RowWidth   = $clog2(RowReach + 1) + 1;
   localparam int ColWidth   = $clog2(ColReach + 1) + 1;
   localparam int LeadWidth  = $clog2((Ring > Move ? Ring : Move) + 1) + 2;
+  localparam int BothWidth  = LeadWidth > RowWidth ? LeadWidth : RowWidth;
   localparam int SlotWidth  = Ring > 1 ? $clog2(Ring) : 1;
   localparam int LineWidth  = Line > 1 ? $clog2(Line) : 1;
   localparam int AddrWidth  = Ring * Line > 1 ? $clog2(Ring * Line) : 1;
@@ -70,6 +71,7 @@ module qs_window #(
   typedef logic signed [RowWidth-1:0]  row_t;
   typedef logic signed [ColWidth-1:0]  col_t;
   typedef logic signed [LeadWidth-1:0] lead_t;
+  typedef logic signed [BothWidth-1:0] both_t;
   typedef logic [SlotWidth-1:0]        slot_t;
   typedef logic [LineWidth-1:0]        line_t;
   typedef logic [AddrWidth-1:0]        addr_t;
@@ -131,11 +133,9 @@ module qs_window #(
   assign end_orow  = end_ocol && top == row_t'(Bottom);
 
   // The last pixel of the window that is in the map has come.
-  row_t  lasting;  // from the first row of the window to the last of the map
-  lead_t lowest;
-  assign lasting = row_t'(InRows - 1) - top;
-  assign lowest  = Below && top > row_t'(int'(InRows) - Tall) ? lead_t'(lasting) : lead_t'(Tall - 1);
-  assign there  = lead > lowest || (lead == lowest && col_t'({1'b0, wat}) > first + col_t'(Span));
+  both_t lowest;
+  assign lowest = Below && top > row_t'(int'(InRows) - Tall) ? both_t'(int'(InRows) - 1) - both_t'(top) : both_t'(Tall - 1);
+  assign there  = both_t'(lead) > lowest || (both_t'(lead) == lowest && col_t'({1'b0, wat}) > first + col_t'(Span));
   assign go     = !m_valid_o || m_ready_i;
   assign issue  = go && (!fresh || there);
 
