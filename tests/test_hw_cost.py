@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from hw.cost.graph import DATA, choices, constants, graph_costs, total
+from hw.cost.graph import DATA, choices, constants, graph_costs, total, usual, worthy
 from hw.folding.fold import fold
 from hw.cost.memory import Memory, place
 from hw.cost.models import MODELS, parts, predict
@@ -75,7 +75,7 @@ def test_more_bits_are_never_cheaper(layer, narrow, wide):
         terms = []
         for o in (narrow, wide):
             g = example(layer, Option.parse(o))
-            choice = next(c for c in choices(g, g.nodes["layer"], fpga()) if c.folding == folding)
+            choice = next(c for c in usual(g, g.nodes["layer"], fpga()) if c.folding == folding)
             terms.append(choice.cost)
         assert terms[0]["bram"] <= terms[1]["bram"] and terms[0]["dsp"] <= terms[1]["dsp"]
         if all(terms[0][r] == terms[1][r] for r in ("bram", "dsp")):  # else a memory or a product moved from LUTs into a block
@@ -84,7 +84,7 @@ def test_more_bits_are_never_cheaper(layer, narrow, wide):
 
 def test_more_processing_is_never_slower_and_products_cost():
     g = example(CONV, Option.parse("int4/uint4"))
-    found = {c.folding: c for c in choices(g, g.nodes["layer"], fpga())}
+    found = {c.folding: c for c in usual(g, g.nodes["layer"], fpga())}
     assert set(found) == {(p, s) for p in (1, 2, 4, 8, 16) for s in (1, 2, 4, 8, 24, 72)}
     for (p, s), c in found.items():
         for (q, t), d in found.items():
@@ -105,6 +105,26 @@ def test_layer_tables():
     free = layer_costs(layers, ["int2/uint2", "int8/uint8"], "ecp5-25k")  # the goal is what the dearest option can reach
     assert sum(free["lut"].rows[n]["int8/uint8"] for n in layers) <= 24288
     assert free["cycles"].about["cycles"] <= 12 * 12 * 72
+
+
+@pytest.mark.parametrize("option", ["int8/uint8", "int4/uint8", "ternary/uint8"])
+@pytest.mark.parametrize("layer", [CONV, DEPTHWISE, DENSE], ids=lambda v: v.name)
+def test_choices_are_the_front_and_cost_what_they_say(layer, option):
+    g, t = example(layer, Option.parse(option)), fpga()
+    found = choices(g, g.nodes["layer"], t)
+    assert worthy(found) == found and {c.cycles for c in found} <= {c.cycles for c in usual(g, g.nodes["layer"], t)}
+    assert any(len(c.folding) > 2 for c in found)
+    for c in found[:: max(1, len(found) // 6)]:
+        whole = graph_costs(g, {"layer": c.folding}, t)
+        assert sum(row["dsp"] for row in whole.values()) == c.cost["dsp"] and interval(g, {"layer": c.folding}) >= c.cycles
+
+
+def test_fold_keeps_within_every_resource():
+    g = net()
+    for device in ("ecp5-25k", "ecp5-85k"):
+        t = fpga(device)
+        found = total(graph_costs(g, fold(g, device), t))
+        assert all(found[r] <= n for r, n in t.resources.items())
 
 
 def test_fold_keeps_its_promises():
@@ -132,7 +152,7 @@ def test_parts_of_a_graph_add_up():
     """A node's choice costs what the netlist's node costs, lane converters aside."""
     g, t = net(), fpga()
     plain = graph_costs(g, {"c": (2, 4), "s": (2, 2)}, t)
-    choice = next(c for c in choices(g, g.nodes["s"], t) if c.folding == (2, 2))
+    choice = next(c for c in usual(g, g.nodes["s"], t) if c.folding == (2, 2))
     both = {r: plain["s"][r] + plain["t"][r] for r in choice.cost}
     assert both == pytest.approx(dict(choice.cost))
 

@@ -1,14 +1,16 @@
 """Hardware cost of a graph's nodes, from the netlist that the generator would write and the constants that were measured."""
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ir import Graph, Lut, Node, Requant, UserError, store
+import numpy as np
+
+from ir import Conv, Dense, Graph, Lut, Node, Requant, UserError, store
 
 from ..dataflow.build import build, gather_depth
 from ..folding.choose import Choice
 from ..dataflow.flow import Flow, Take, flows
-from ..dataflow.fold import Fold, Folding, channels, digits, legal
+from ..dataflow.fold import Fold, Folding, channels, depthwise, digits, legal
 from .models import predict
 from ..dataflow.netlist import Instance, Netlist
 from ..dataflow.rules import Rule, lower
@@ -52,18 +54,57 @@ def total(costs: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def choices(g: Graph, n: Node, target: Target, plan: dict[str, Flow] | None = None, max_cycles: int | None = None) -> list[Choice]:
-    """Every legal folding of a node that keeps within `max_cycles`, with its cycles and costs; [] for a node without foldings.
+    """The foldings of a node that are worth a thought, with cycles and costs; [] for a node without foldings.
+
+    Those that another one matches in cycles and every resource are left out; of the others, matrix units come also with other
+    multipliers and memories than the usual.
+    """
+    plan = plan or flows(g)
+    made = _maker(g, n, target, plan)
+    known = worthy(usual(g, n, target, plan, max_cycles))
+    return worthy(known + [made(f, c.cycles) for c in known for f in _kinds(n, c, target)])
+
+
+def usual(g: Graph, n: Node, target: Target, plan: dict[str, Flow] | None = None, max_cycles: int | None = None) -> list[Choice]:
+    """Every legal (pe, simd) of a node that keeps within `max_cycles`, multipliers and memories as they usually are.
 
     Costs include the requants and tables that follow at the node's pace, but no lane converters: those depend on the
     neighbour's choice too.  With `max_cycles` only the foldings that no smaller one matches are given.
     """
     plan = plan or flows(g)
-    found = [(f, pace(g, n, {n.name: _flow(g, n, plan, *f)})) for f in legal(g, n.name)]
+    made = _maker(g, n, target, plan)
+    found = [(f, pace(g, n, {n.name: _flow(g, n, plan, Fold(*f))})) for f in legal(g, n.name)]
     if max_cycles is not None:
         found = [(f, c) for f, c in found if c <= max_cycles] or [min(found, key=lambda e: e[1])] if found else []
         found = [(f, c) for f, c in found if not any(h != f and h[0] <= f[0] and h[1] <= f[1] for h, _ in found)]
+    return [made(f, c) for f, c in found]
+
+
+def _maker(g: Graph, n: Node, target: Target, plan: dict[str, Flow]) -> Callable[[tuple, int], Choice]:
+    """(folding, cycles) -> the choice, with what it costs."""
     behind = functools.cache(lambda lanes: _sum(_followers(g, n, plan, lanes), target))
-    return [Choice(f, c, add(_sum(_instances(g, n, plan, *f), target), behind(f[0]))) for f, c in found]
+    return lambda f, cycles: Choice(f, cycles, add(_sum(_instances(g, n, plan, Fold(*f)), target), behind(f[0])))
+
+
+def worthy(options: list[Choice]) -> list[Choice]:
+    """The options that no other one matches or beats in cycles and every resource, in their order."""
+    vectors = np.array([[c.cycles, *(c.cost[r] for r in RESOURCES)] for c in options])
+    kept: list[int] = []
+    for k in np.lexsort(vectors.T[::-1]) if options else ():
+        if not (vectors[kept] <= vectors[k]).all(1).any():
+            kept.append(int(k))
+    return [options[k] for k in sorted(kept)]
+
+
+def _kinds(n: Node, usual: Choice, target: Target) -> list[tuple]:
+    """Foldings like that of `usual`, but with multiplier blocks, or with weights in block RAM where they were in logic and the other way."""
+    if not isinstance(n.op, (Dense, Conv)):
+        return []
+    pe, simd = usual.folding
+    blocks = target.resources["dsp"] > 0 and int(abs(n.op.weight).max()) > 1
+    products = ["auto", *(["dsp", "packed"] if pe % 2 == 0 and not depthwise(n.op) else ["dsp"]) * blocks]
+    weights = ["auto", "lut" if usual.cost["bram"] else "block"]
+    return [Fold(pe, simd, w, p) for w in weights for p in products if (w, p) != ("auto", "auto")]
 
 
 def followers(g: Graph, n: Node) -> list[Node]:
@@ -85,9 +126,9 @@ class _Sketch(Netlist):
     def mem(self, name: str, values, width: int) -> str: return self.unique(name)
 
 
-def _flow(g: Graph, n: Node, plan: dict[str, Flow], pe: int, simd: int) -> Flow:
+def _flow(g: Graph, n: Node, plan: dict[str, Flow], fold: Fold) -> Flow:
     """The node's flow with this folding; arguments arrive in the lanes that it asks for."""
-    takes = plan[n.name].takes
+    takes, (pe, simd) = plan[n.name].takes, fold[:2]
     match type(n.op).__name__:
         case "Dense" | "Conv":
             lanes = (channels(n.op, pe, simd),)
@@ -98,14 +139,14 @@ def _flow(g: Graph, n: Node, plan: dict[str, Flow], pe: int, simd: int) -> Flow:
         case _:
             lanes = (pe,) * len(takes)
     turns = -(-digits(g, n) // simd) if type(n.op).__name__ in ("Div", "Sqrt") else 1
-    return Flow(plan[n.name].order, pe, tuple(Take(k) for k in lanes), turns, fold=Fold(pe, simd))
+    return Flow(plan[n.name].order, pe, tuple(Take(k) for k in lanes), turns, fold=fold)
 
 
-def _instances(g: Graph, n: Node, plan: dict[str, Flow], pe: int, simd: int) -> Iterator[Instance]:
-    net, flow = _Sketch(), _flow(g, n, plan, pe, simd)
+def _instances(g: Graph, n: Node, plan: dict[str, Flow], fold: Fold) -> Iterator[Instance]:
+    net, flow = _Sketch(), _flow(g, n, plan, fold)
     types = [g.nodes[a].type for a in n.args]
     args = [net.stream(f"arg{k}", take.lanes, t.bits, t.signed, t.size) for k, (t, take) in enumerate(zip(types, flow.takes))]
-    if depth := gather_depth(n.op, pe, simd):
+    if depth := gather_depth(n.op, *fold[:2]):
         net.add(*(("qs_fifo", "fifo", {"DataWidth": args[0].bits, "Depth": depth}) if depth > 1 else
                   ("qs_skid", "skid", {"DataWidth": args[0].bits})), {}, {})
     lower(Rule(net, n, types, [plan[a] for a in n.args], flow, args))

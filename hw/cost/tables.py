@@ -3,7 +3,7 @@ from ir import Layer, Option, Table, UserError
 from ir.example import example
 
 from ..folding.choose import Choice, choose
-from .graph import choices, constants
+from .graph import constants, usual
 from ..folding.fold import FULL
 from ..targets import Target, fpga
 
@@ -16,7 +16,8 @@ def layer_costs(layers: dict[str, Layer], options: list[Option | str], target: T
 
     A layer is its line buffer, its products and its requant; `cycles` is the goal for a frame, by default the best at
     which all layers, each with its dearest option, still fit the target.  Cycles of layers do not add up: the slowest
-    counts.  Weights are taken as normally distributed, the output as wide as the input.  UserError: a goal out of reach.
+    counts.  Multipliers and memories are the usual ones; hw.fold may find better ones for the whole.  Weights are taken as
+    normally distributed, the output as wide as the input.  UserError: a goal out of reach.
     """
     t = fpga(target)
     menu = [o if isinstance(o, Option) else Option.parse(o) for o in options]
@@ -50,4 +51,4 @@ def _goal(layers: dict[str, Layer], menu: list[Option], t: Target) -> int:
 
 def _choices(layer: Layer, o: Option, t: Target, max_cycles: int | None = None) -> list[Choice]:
     g = example(layer, o)
-    return choices(g, g.nodes["layer"], t, max_cycles=max_cycles)
+    return usual(g, g.nodes["layer"], t, max_cycles=max_cycles)

@@ -8,13 +8,14 @@ from ..dataflow.fold import Folding
 from ..targets import Target, fpga
 
 FULL = 0.8    # of a device's LUTs: beyond that placement and routing rarely end well
-ROUNDS = 6    # of making room for the lane converters, whose cost is known only once the folding is
+ROUNDS = 8    # of making room for what follows from the choices: lane converters, and the lanes of what has no folding of its own
 
 
 def fold(g: Graph, target: Target | str | None = None, max_cycles: int | None = None, max_lut: float | None = None) -> Folding:
-    """Node -> (pe, simd): the fewest cycles a frame within the budget, or with `max_cycles` the fewest LUTs at that pace.
+    """Node -> (pe, simd), or a Fold that also names multipliers or memories: the fewest cycles a frame within the budget.
 
-    `max_lut` bounds the LUTs (default: 80 % of the target's), the target its multipliers, block RAMs and flip-flops.
+    With `max_cycles` the fewest LUTs at that pace.  `max_lut` bounds the LUTs (default: 80 % of the target's), the target its
+    multipliers, block RAMs and flip-flops.
     UserError: nothing fits, with what the smallest or the fastest design would take.
     """
     t = fpga(target)
@@ -22,7 +23,7 @@ def fold(g: Graph, target: Target | str | None = None, max_cycles: int | None = 
     room["lut"] = room["lut"] if max_lut is None else max_lut
     plan, options = flows(g), {}
     for n in g.nodes.values():
-        if found := choices(g, n, t, plan):
+        if found := choices(g, n, t, plan, max_cycles):
             options[n.name] = found
     if not options:
         return {}
@@ -31,11 +32,14 @@ def fold(g: Graph, target: Target | str | None = None, max_cycles: int | None = 
     for _ in range(ROUNDS):
         found = choose(options, max_cycles, limits)
         folding = {n: c.folding for n, c in found.items() if n in g.nodes}
-        over = total(graph_costs(g, folding, t))["lut"] - room["lut"]
-        if over <= 0:
+        needed = total(graph_costs(g, folding, t))
+        over = {r: needed[r] - n for r, n in room.items() if needed[r] > n}
+        if not over:
             return folding
-        limits["lut"] -= over
-    raise UserError(f"the design does not fit: with lane converters it needs {over:.0f} LUT more than the {room['lut']:.0f} allowed; "
+        for r, n in over.items():
+            limits[r] -= n
+    r, n = max(over.items(), key=lambda e: e[1] / max(1, room[e[0]]))
+    raise UserError(f"the design does not fit: with what stands between its layers it needs {n:.0f} {r.upper()} more than the {room[r]:.0f} allowed; "
                     "allow more, or fewer frames a second")
 
 
