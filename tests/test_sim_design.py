@@ -86,7 +86,7 @@ def test_legal():
     g.add("c", Conv(np.ones((4, 3, 3, 3)), np.zeros(4), groups=2), "x")
     g.add("dw", Conv(np.ones((4, 1, 1, 1)), np.zeros(4), groups=4), "c")
     g.add("r", Requant([1], 0, 0, 0, 3), "dw")
-    assert legal(g, "c") == [(p, s) for p in (1, 2) for s in (1, 3)]
+    assert legal(g, "c") == [(p, s) for p in (1, 2) for s in (1, 3, 9, 27)]
     assert legal(g, "dw") == [(1, 1), (2, 1), (4, 1)]
     assert legal(g, "r") == legal(g, "x") == []
 
