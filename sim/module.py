@@ -27,17 +27,18 @@ class Case:
 
 
 def run_modules(cases: Sequence[Case], work: Path, stalls: int | None = None, folders: Sequence[Path] = (LIBRARY,),
-                patience: int = PATIENCE, fast: bool = False) -> list[dict[str, list[int]]]:
+                patience: int = PATIENCE, fast: bool = False, reset: int = 0) -> list[dict[str, list[int]]]:
     """Simulate all cases at once in folder `work`; one build, kept for the next call with equal sources and parameters.
 
-    stalls: None (nobody ever waits) or a seed of random stalls on every stream.
+    stalls: None (nobody ever waits) or a seed of random stalls on every stream.  reset: after so many cycles all is reset and every
+    stream starts again (0: never).
     Returns, for each case, output stream -> beats.  UserError: stuck, too many beats, a broken stream rule, $fatal's text.
     """
-    return run_timed(cases, work, stalls, folders, patience, fast)[0]
+    return run_timed(cases, work, stalls, folders, patience, fast, reset)[0]
 
 
 def run_timed(cases: Sequence[Case], work: Path, stalls: int | None = None, folders: Sequence[Path] = (LIBRARY,),
-             patience: int = PATIENCE, fast: bool = False) -> tuple[list[dict[str, list[int]]], int]:
+             patience: int = PATIENCE, fast: bool = False, reset: int = 0) -> tuple[list[dict[str, list[int]]], int]:
     """As run_modules; also the number of clock cycles from reset to the last transfer."""
     cases = [_renamed(c, f"v{k}_") for k, c in enumerate(cases)]
     files = {c.top: sources(c.top, list(folders)) for c in cases}
@@ -48,7 +49,7 @@ def run_timed(cases: Sequence[Case], work: Path, stalls: int | None = None, fold
         for name, words in c.mems.items():
             (work / name).write_text(words)
     streams = [_job(c, s, i) for c, inst in zip(cases, instances) for s, (i, _) in inst.streams.items()]
-    job = {"seed": stalls, "patience": patience, "streams": streams}
+    job = {"seed": stalls, "patience": patience, "reset": reset, "streams": streams}
     (work / "job.json").write_text(json.dumps(job))
     execute(binary, work, stalls)
     result = json.loads((work / "result.json").read_text())

@@ -1,4 +1,5 @@
 """Modules against the reference: the beats of `ir.interpret.evaluate`'s arguments in, the beats of its result wanted."""
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,10 +38,14 @@ def check(op: Op, types: Sequence[Ints], xs: Sequence[np.ndarray], top: str, par
     return Check(Case(top, params, inputs, {"m": len(want)}, mems or {}), {"m": want})
 
 
-def agree(checks: Sequence[Check], work: Path, seeds: Sequence[int | None] = SEEDS, **options) -> None:
-    """All modules side by side in one build, once for each seed of stalls: every beat is the one wanted."""
+def agree(checks: Sequence[Check], work: Path, seeds: Sequence[int | None] = SEEDS, resets: bool = False, **options) -> None:
+    """All modules side by side in one build, once for each seed of stalls: every beat is the one wanted.
+
+    resets: from seed 2 on they are reset at some cycle, in the middle of whatever they do, and all is played again.
+    """
     for seed in seeds:
-        got = run_modules([c.case for c in checks], work, seed, **options)
+        reset = random.Random(seed).randrange(3, 120) if resets and seed and seed > 1 else 0
+        got = run_modules([c.case for c in checks], work, seed, reset=reset, **options)
         for k, (c, g) in enumerate(zip(checks, got)):
             for s, want in c.want.items():
                 bad = [i for i, (a, b) in enumerate(zip(g[s], want)) if a != b]

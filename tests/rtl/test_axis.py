@@ -52,7 +52,7 @@ def test_in(tmp_path):
     sizes = [(5, 8, 1), (7, 8, 2), (9, 16, 3), (1, 8, 8), (31, 32, 13)]
     cases = [inward(w, d, b, True, frames(rng, b, w, 60)) for w, d, b in sizes]
     cases += [inward(2, 8, 2, True, [(d, last, 0) for d, last, _ in every]), inward(6, 8, 3, False, frames(rng, 3, 6, 60))]
-    agree(cases, tmp_path, folders=FOLDERS)
+    agree(cases, tmp_path, folders=FOLDERS, resets=True)
 
 
 def test_a_frame_after_a_wrong_one_is_whole():
@@ -73,4 +73,4 @@ def test_out(tmp_path):
         sent = rng.integers(0, 1 << width, 5 * beats).tolist()
         want = [int(k % beats == beats - 1) << data_width | v for k, v in enumerate(sent)]
         cases.append(Check(Case("axis_out", dict(Width=width, DataWidth=data_width, Beats=beats), {"s": sent}, {"m": len(want)}), {"m": want}))
-    agree(cases, tmp_path, folders=FOLDERS)
+    agree(cases, tmp_path, folders=FOLDERS, resets=True)

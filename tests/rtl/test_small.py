@@ -7,24 +7,23 @@ import pytest
 
 from checks import Check, agree, packed
 from sim import Case
-from sim.build import LIBRARY
+from sim.build import LIBRARY, sources
 
 HERE = Path(__file__).parent
 FOLDERS = (LIBRARY, HERE / "sv")
 RNG = np.random.default_rng(11)
-IN_DESIGNS = {  # what makes no sense alone -> the test of designs that are made of it
-    "qs_core": "test_core.py", "qs_core_seq": "test_core.py", "qs_core_spad": "test_core.py", "qs_core_far": "test_core.py",
-    "qs_axil": "test_shell.py"}
+IN_DESIGNS = {"qs_core": "test_core.py", "qs_axil": "test_shell.py"}  # what makes no sense alone -> the test of designs that are made of it
 
 
 def test_every_module_has_a_test():
-    """Its name stands in a test of this folder, or in a wrapper that one of them names, or it is one of IN_DESIGNS."""
+    """Its name stands in a test of this folder or in a wrapper that one of them names, or it is a part of a module that is tested."""
     tests = "\n".join(p.read_text() for p in HERE.glob("test_*.py"))
     wrapped = "\n".join(p.read_text() for p in (HERE / "sv").glob("*.sv") if re.search(rf"\b{p.stem}\b", tests))
-    said = set(re.findall(r"\bqs_\w+\b", tests + wrapped))
-    forgotten = {p.stem for p in LIBRARY.glob("*.sv")} - said - IN_DESIGNS.keys()
-    assert not forgotten, f"{sorted(forgotten)}: write a test in tests/rtl, if need be with a wrapper in tests/rtl/sv"
-    assert all((HERE.parent / t).exists() and (LIBRARY / f"{m}.sv").exists() for m, t in IN_DESIGNS.items())
+    library = {p.stem for p in LIBRARY.glob("*.sv")}
+    named = (set(re.findall(r"\bqs_\w+\b", tests + wrapped)) | IN_DESIGNS.keys()) & library
+    covered = {p.stem for name in named for p in sources(name, [LIBRARY])}
+    assert covered == library, f"{sorted(library - covered)}: write a test in tests/rtl, if need be with a wrapper in tests/rtl/sv"
+    assert IN_DESIGNS.keys() <= library and all((HERE.parent / t).exists() for t in IN_DESIGNS.values())
 
 
 def check(top: str, params: dict, sent, want, **more) -> Check:
@@ -98,4 +97,4 @@ def test_small(tmp_path):
     cases += [add3(1), add3(8), add3(8, MaskC=255), add3(7, MaskA=0x3c, FlipB=0x7f, FlipC=1), add3(12, MaskB=0, FlipB=0xabc, MaskC=0xf0f, FlipC=0xf00)]
     cases += [add2(1, 0, 1), add2(8, 0, 0), add2(9, 0x155, 0x1ff)]
     cases.append(check("qs_drain", dict(Width=3), [1, 2, 3, 4], None))
-    agree(cases, tmp_path, folders=FOLDERS)
+    agree(cases, tmp_path, folders=FOLDERS, resets=True)
