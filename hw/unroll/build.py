@@ -76,7 +76,7 @@ def build(sums: Sums, lo: np.ndarray, hi: np.ndarray, bias: np.ndarray, family: 
     while True:
         b, root = _attempt(sums, lo, hi, bias, family, hurried)
         late = [j for j, t in enumerate(b.out.outputs) if t and limit is not None and b.depth[t.value] > limit]
-        more = _critical(sums, late, b, root) - hurried
+        more = _critical(sums, late, root) - hurried or _below(sums, late) - hurried
         if not more: return b.out
         hurried |= more
 
@@ -144,7 +144,7 @@ def _finish(b: Builder, pieces: list[Piece], term: tuple[int, int, int], bias: i
     return Term(v, shift + low)
 
 
-def _critical(sums: Sums, late: list[int], b: Builder, root: dict[int, Piece]) -> set[int]:
+def _critical(sums: Sums, late: list[int], root: dict[int, Piece]) -> set[int]:
     """The sums on the longest way to each late output."""
     found = set()
     for j in late:
@@ -152,4 +152,15 @@ def _critical(sums: Sums, late: list[int], b: Builder, root: dict[int, Piece]) -
         while row >= sums.inputs and row not in found:
             found.add(row)
             row = max((k >> 6 for k in sums.rows[row]), key=lambda s: root[s].depth)
+    return found
+
+
+def _below(sums: Sums, late: list[int]) -> set[int]:
+    """All sums that the late outputs are made of."""
+    found, todo = set(), [sums.outputs[j][0] for j in late]
+    while todo:
+        row = todo.pop()
+        if row < sums.inputs or row in found: continue
+        found.add(row)
+        todo += [k >> 6 for k in sums.rows[row]]
     return found

@@ -12,6 +12,9 @@ from .sums import Sums, parts_of
 from .trees import cost_of, ripple, two
 
 
+REFUSALS = 100  # patterns in a row that would come too late: there is no time left for any
+
+
 def levels(load: int, fan_in: int, constant: bool) -> int:
     """Least depth of a tree for terms that arrive at levels d, load = sum(fan_in**d); a constant takes one operand of the root (Golumbic 1976)."""
     depth = int(constant)
@@ -105,7 +108,8 @@ class Search:
         heap = [(-v, p) for p, n in list(s.counts.items()) if n > 1 and (v := self.value(p, taste)) > 0]
         heapq.heapify(heap)
         s.fresh.clear()
-        while heap:
+        refused = 0
+        while heap and refused < REFUSALS:
             v, p = heapq.heappop(heap)
             now = self.value(p, taste)
             if now <= 0: continue
@@ -113,7 +117,10 @@ class Search:
                 heapq.heappush(heap, (-now, p))
                 continue
             s.log = []
-            if not self.extract(p): continue
+            if not self.extract(p):
+                refused += 1
+                continue
+            refused = 0
             for q in dict.fromkeys(s.fresh):
                 if (v := self.value(q, taste)) > 0: heapq.heappush(heap, (-v, q))
             s.fresh.clear()

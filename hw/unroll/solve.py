@@ -15,6 +15,7 @@ from .sums import Sums, sums_of
 SLACK = 2  # levels of adders beyond the fewest possible: sharing needs a little room
 TASTES = [Taste(), Taste(power=0.5), Taste(lateness=4.0)]
 STEPS = (1, 2)      # depths of the trees of differences
+FEWER = 0.95        # part of the digits that a tree of differences must do with to be tried
 HOT, COLD = 10.0, 1.0  # look-up tables
 
 
@@ -46,9 +47,13 @@ class _Job:
 
     def shared(self, limit: int, effort: int, seed: int) -> Adders:
         span = self.hi - self.lo
-        starts = [(sums_of(self.matrix, span), TASTES[0])]
+        plain = sums_of(self.matrix, span)
+        starts = [(plain, TASTES[0])]
         if effort:
-            starts += [(sums_of(self.matrix, span), t) for t in TASTES[1:]] + [(differences(self.matrix, span, steps), TASTES[0]) for steps in STEPS]
+            digits = sum(map(len, plain.rows.values()))
+            trees = [differences(self.matrix, span, steps) for steps in STEPS]
+            starts += [(sums_of(self.matrix, span), t) for t in TASTES[1:]]
+            starts += [(t, TASTES[0]) for t in trees if sum(map(len, t.rows.values())) < FEWER * digits]
         tried = [Improve(sums, self.family, self.biased, limit, seed) for sums, _ in starts]
         for t, (_, taste) in zip(tried, starts):
             if not t.late(): t.greedy(taste)
