@@ -105,7 +105,7 @@ def estimate(program: Program, t: Target) -> Fit:
 def luts(p: dict[str, int], products: int) -> float:
     """LUTs (of 4 inputs) of a core with these parameters, without its memories; so many products are made of LUTs.
 
-    Fitted to five syntheses for ECP5 (3,100 to 11,000 LUTs); a sixth that it had not seen (15,000) came out 6 % larger.
+    Fitted to five syntheses for ECP5 (3,100 to 11,000 LUTs) within 5 %; a sixth of 15,000, seen while the terms were chosen, is 6 % larger.
     """
     rows = p["Pe"] * p["Lanes"]
     return (BASE + PRODUCT * products * (p["ActWidth"] + 1) * p["WWidth"] + SUM * rows * (p["ActWidth"] + 1 + p["WWidth"])
