@@ -27,7 +27,7 @@ from ..dataflow.verilog import generate
 from ..design import TOP, library
 
 KIND = "synthesis"
-CORE = "qs_core"
+CORE = "qs_alone"
 Progress = Callable[[int, int, str], None]
 
 
