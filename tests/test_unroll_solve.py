@@ -128,3 +128,10 @@ def test_what_an_adder_costs():
     assert of("xcup", minus, constants={0: 255}) == 8
     assert [of("ecp5", t) for t in (both, apart, minus)] == [9 + 1.2, 9 + 1.2, 9 + 1.2]
     assert of("ecp5", (Term(0), Term(1, 8))) == 0
+
+
+@pytest.mark.slow
+def test_terms_that_cancel():
+    """Sums of which one term, or none, is left while shared sums are taken apart."""
+    matrix = np.random.default_rng(3).integers(-31, 32, (20, 24))
+    same(solve(matrix, 0, 63, None, "ecp5", effort=25, seed=3), matrix, np.zeros(20, int))

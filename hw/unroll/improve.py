@@ -34,6 +34,7 @@ class Improve(Search):
             s.undo()
             return False
         self.reshare(Taste(rnd.choice((0.0, 0.5, 1.0)), rnd.choice((0.8, 1.0, 1.0, 1.5)), 0.0, rnd.choice((0.1, 0.5, 1.0))), banned)
+        for row in [r for r in s.changed if r in s.rows and len(s.rows[r]) < 2]: s.tidy(row)     # terms have cancelled
         touched = list(s.changed)
         deeper = self.refresh(touched)
         old = {r: self.costs.get(r) for r in touched}
