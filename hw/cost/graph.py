@@ -12,7 +12,7 @@ from ..folding.choose import Choice
 from ..dataflow.flow import Flow, Take, flows
 from ..dataflow.fold import Fold, Folding, channels, depthwise, digits, legal
 from .models import predict
-from ..dataflow.netlist import Instance, Netlist
+from ..dataflow.netlist import Instance, Netlist, signed_width
 from ..dataflow.rules import Rule, lower
 from ..dataflow.schedule import cycles, pace
 from ..targets import DSP_BITS, FAMILIES, Target, fpga
@@ -62,7 +62,7 @@ def choices(g: Graph, n: Node, target: Target, plan: dict[str, Flow] | None = No
     plan = plan or flows(g)
     made = _maker(g, n, target, plan)
     known = worthy(usual(g, n, target, plan, max_cycles))
-    return worthy(known + [made(f, c.cycles) for c in known for f in _kinds(n, c, target)])
+    return worthy(known + [made(f, c.cycles) for c in known for f in _kinds(n, g.nodes[n.args[0]].type.bits, c, target)])
 
 
 def usual(g: Graph, n: Node, target: Target, plan: dict[str, Flow] | None = None, max_cycles: int | None = None) -> list[Choice]:
@@ -96,12 +96,15 @@ def worthy(options: list[Choice]) -> list[Choice]:
     return [options[k] for k in sorted(kept)]
 
 
-def _kinds(n: Node, usual: Choice, target: Target) -> list[tuple]:
-    """Foldings like that of `usual`, but with multiplier blocks, or with weights in block RAM where they were in logic and the other way."""
+def _kinds(n: Node, bits: int, usual: Choice, target: Target) -> list[tuple]:
+    """Foldings like that of `usual`, but with multiplier blocks, or with weights in block RAM where they were in logic and the other way.
+
+    bits: of the input; Yosys makes a block of no product below DSP_BITS bits.
+    """
     if not isinstance(n.op, (Dense, Conv)):
         return []
     pe, simd = usual.folding
-    blocks = target.resources["dsp"] > 0 and int(abs(n.op.weight).max()) > 1
+    blocks = target.resources["dsp"] > 0 and int(abs(n.op.weight).max()) > 1 and bits + signed_width(n.op.weight) >= DSP_BITS
     products = ["auto", *(["dsp", "packed"] if pe % 2 == 0 and not depthwise(n.op) else ["dsp"]) * blocks]
     weights = ["auto", "lut" if usual.cost["bram"] else "block"]
     return [Fold(pe, simd, w, p) for w in weights for p in products if (w, p) != ("auto", "auto")]
