@@ -64,25 +64,28 @@ def streams(dut, job: dict) -> list[Source | Sink]:
 
 @cocotb.test()
 async def play(dut):
-    """Run job.json of the current folder; leave result.json: beats, cycle of each output's last beat, what is missing."""
+    """Run job.json of the current folder; leave result.json: beats, the cycles in which each stream's passed, what is missing."""
     job = json.loads(Path("job.json").read_text())
     Clock(dut.clk_i, 2, "ns").start()
     ports = await start(dut, job)
     edge = FallingEdge(dut.clk_i)
     cycle, idle, last, left = 0, 0, 0, sum(p.missing for p in ports)
+    times: list[list[int]] = [[] for _ in ports]
     while idle <= (job["patience"] if left else TAIL_CYCLES):  # a beat that nobody wants is no progress
         await edge
         cycle, idle = cycle + 1, idle + 1
         if cycle == job["reset"]:
             ports = await start(dut, job)
-            left = sum(p.missing for p in ports)
-            idle = 0
+            left, idle, times = sum(p.missing for p in ports), 0, [[] for _ in ports]
             continue
         done = int(dut.done_o.value)
         dut.go_i.value = sum(p.step(bool(done >> k & 1)) << k for k, p in enumerate(ports))
+        for k, t in enumerate(times):
+            if done >> k & 1:
+                t.append(cycle)
         if done and (now := sum(max(p.missing, 0) for p in ports)) != left:
             left, idle, last = now, 0, cycle
-    Path("result.json").write_text(json.dumps({"missing": [p.missing for p in ports], "cycles": last - 1,
+    Path("result.json").write_text(json.dumps({"missing": [p.missing for p in ports], "cycles": last - 1, "times": times,
                                                "beats": [p.beats if isinstance(p, Sink) else [] for p in ports]}))
 
 

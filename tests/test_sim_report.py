@@ -219,7 +219,7 @@ def test_wrong_inputs(chain):
 
 def test_no_layers(tmp_path):
     from dataclasses import replace
-    from hw.design import place
+    from hw.place import place
     g = Graph()
     g.add("x", Input(Ints((2,), 0, 3)))
     g.add("y", Requant([1], 0, 0, 0, 3), "x")
