@@ -104,7 +104,7 @@ def test_messages(tmp_path, options, message):
 
 def test_a_broken_tool_is_told_and_nothing_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr("hw.synth.yosys.command", lambda tool: [sys.executable, "-c", "raise SystemExit('ERROR: no licence')"])
-    with pytest.raises(UserError, match=r"^synthesis of qs_core failed: ERROR: no licence$"):
+    with pytest.raises(UserError, match=r"^synthesis of qs_alone failed: ERROR: no licence$"):
         hw.measure({"fc": DENSE}, {"fc": ["ternary/uint8"]}, "ecp5-25k", GOAL, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
