@@ -49,7 +49,7 @@ def call(started: list[str], work: Path, limit_s: float, watch: Callable[[], Non
         try:
             while True:
                 try:
-                    p.wait(POLL_S)
+                    p.wait(min(POLL_S, max(0, end - time.monotonic())))
                     break
                 except subprocess.TimeoutExpired:
                     if time.monotonic() > end:
