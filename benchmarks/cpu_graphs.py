@@ -26,13 +26,6 @@ INNER = ("int4/uint8", "int2/uint8", "int4/uint8", "int6/uint8")  # of mixed4, i
 SAMPLES = 64  # to calibrate with
 
 
-def keywords_tiny() -> dict[str, np.ndarray]:
-    """For the keyword net of MLPerf Tiny: MFCC frames (1, 49, 10) as its published int8 codes, times their scale."""
-    with np.load(real_data.root() / "mlperf_tiny" / "kws01_first500.npz") as z:
-        x = (z["mfcc_int8"].astype(np.float32)[:, None] - 83) * np.float32(0.5847)
-    return {"x": x[SAMPLES:], "calib_x": x[:SAMPLES]}
-
-
 def noise() -> dict[str, np.ndarray]:
     x = deit_tiny.images(32).numpy()
     return {"x": x[16:], "calib_x": x[:16]}
@@ -55,7 +48,7 @@ class Case:
 CASES = {"resnet8": Case("resnet8_cifar10_mlperf_tiny", real_data.cifar10_raw),
          "resnet20": Case("resnet20_cifar10", real_data.cifar10),
          "kws_ds_cnn_s": Case("kws_ds_cnn_s", real_data.keywords),
-         "kws_ds_cnn_mlperf": Case("kws_ds_cnn_mlperf_tiny", keywords_tiny),
+         "kws_ds_cnn_mlperf": Case("kws_ds_cnn_mlperf_tiny", real_data.keywords_tiny),
          "mobilenet_v1_075": Case("mobilenet_v1_075_imagenet", real_data.imagenet),
          "vww_mobilenet_v1_025": Case("vww_mobilenet_v1_025", real_data.people),
          "ad_autoencoder": Case("ad_autoencoder", real_data.machines, fold=True),

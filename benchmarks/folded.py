@@ -24,13 +24,6 @@ from ir.store import load_graph, save_graph, save_text
 EVERY = "ternary,int2,int3,int4,int5,int6,int8/uint8"
 
 
-def keywords_tiny() -> dict[str, np.ndarray]:
-    """For the keyword net of MLPerf Tiny: MFCC frames (1, 49, 10) of its published int8 codes, 64 of them to calibrate with."""
-    with np.load(real_data.root() / "mlperf_tiny" / "kws01_first500.npz") as z:
-        x, y = (z["mfcc_int8"].astype(np.float32)[:, None] - 83) * np.float32(0.5847), z["y"].astype(np.int64)
-    return {"x": x[64:], "y": y[64:], "calib_x": x[:64], "calib_y": y[:64]}
-
-
 def digits() -> dict[str, np.ndarray]:
     """MNIST's test images as the TFC nets take them."""
     with np.load(real_data.root() / "mnist" / "mnist.npz") as z:
@@ -53,7 +46,7 @@ class Case:
 
 
 CASES = {"resnet8": Case("onnx/resnet8_cifar10_mlperf_tiny", real_data.cifar10_raw, "wbits=3", "kl", 73728),
-         "kws_ds_cnn": Case("onnx/kws_ds_cnn_mlperf_tiny", keywords_tiny, "wbits=4", "kl", 20000),
+         "kws_ds_cnn": Case("onnx/kws_ds_cnn_mlperf_tiny", real_data.keywords_tiny, "wbits=4", "kl", 20000),
          "ad_autoencoder": Case("onnx/ad_autoencoder", real_data.machines, "wbits=4", "output_mse", 2560),
          "tfc_1w1a": Case("mnist/qonnx/TFC_1W1A", digits, "", "", 784),
          "tfc_2w2a": Case("mnist/qonnx/TFC_2W2A", digits, "", "", 784),

@@ -79,3 +79,10 @@ def keywords() -> dict[str, np.ndarray]:
         order = np.random.default_rng(0).permutation(len(z["y"]))
         x, y = z["mfcc"][order, None].astype(np.float32), z["y"][order].astype(np.int64)
     return {"x": x[512:1512], "y": y[512:1512], "calib_x": x[:512], "calib_y": y[:512]}
+
+
+def keywords_tiny() -> dict[str, np.ndarray]:
+    """For the keyword net of MLPerf Tiny: MFCC frames (1, 49, 10), its published int8 codes times their scale; 64 to calibrate with."""
+    with np.load(root() / "mlperf_tiny" / "kws01_first500.npz") as z:
+        x, y = (z["mfcc_int8"].astype(np.float32)[:, None] - 83) * np.float32(0.5847), z["y"].astype(np.int64)
+    return {"x": x[64:], "y": y[64:], "calib_x": x[:64], "calib_y": y[:64]}

@@ -1,6 +1,7 @@
 """Shared by all tests: one thread a process, no skipping in CI, the folder of real data if it is there."""
 import os
 import shutil
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -45,3 +46,20 @@ def arm(arm_compiler) -> str:
     """The command that runs programs of a 64-bit Arm; skips without."""
     found = next(filter(None, map(shutil.which, ("qemu-aarch64-static", "qemu-aarch64"))), None)
     return found or pytest.skip("no emulator of aarch64: apt install qemu-user-static")
+
+
+@pytest.fixture
+def typed(capsys, monkeypatch):
+    """Runs `qsearch ARGS`; gives (exit code, stdout, stderr)."""
+    from qsearch import cli
+
+    def call(*args) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["qsearch", *map(str, args)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as e:
+            code = e.code or 0
+        out = capsys.readouterr()
+        return code, out.out, out.err
+    return call

@@ -1,4 +1,5 @@
 """The command, as a user types it: each verb reads what the one before wrote, and a mistake gets one line."""
+import functools
 import sys
 
 import numpy as np
@@ -11,18 +12,9 @@ from tests import small
 
 
 @pytest.fixture
-def qsearch(capsys, monkeypatch):
-    """Runs `qsearch ARGS`; gives (exit code, stdout, stderr)."""
-    def call(*args) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["qsearch", "-q", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as e:
-            code = e.code or 0
-        out = capsys.readouterr()
-        return code, out.out, out.err
-    return call
+def qsearch(typed):
+    """Runs `qsearch -q ARGS`."""
+    return functools.partial(typed, "-q")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,5 @@
 """`qsearch sim` as a user types it: what it says of a design that is right, of one that is not, and of a mistake."""
-import sys
+import functools
 
 import numpy as np
 import pytest
@@ -8,22 +8,12 @@ import sim_graphs
 from hw import generate
 from ir import run
 from ir.store import load_graph, save_json
-from qsearch import cli
 
 
 @pytest.fixture
-def sim(capsys, monkeypatch):
-    """Runs `qsearch sim ARGS`; gives (exit code, stdout, stderr)."""
-    def call(*args) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["qsearch", "sim", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as e:
-            code = e.code or 0
-        out = capsys.readouterr()
-        return code, out.out, out.err
-    return call
+def sim(typed):
+    """Runs `qsearch sim ARGS`."""
+    return functools.partial(typed, "sim")
 
 
 @pytest.fixture(scope="module")

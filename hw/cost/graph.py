@@ -61,7 +61,7 @@ def choices(g: Graph, n: Node, target: Target, plan: dict[str, Flow] | None = No
     """
     plan = plan or flows(g)
     made = _maker(g, n, target, plan)
-    known = worthy(usual(g, n, target, plan, max_cycles))
+    known = worthy(_usual(g, n, plan, max_cycles, made))
     return worthy(known + [made(f, c.cycles) for c in known for f in _kinds(n, g.nodes[n.args[0]].type.bits, c, target)])
 
 
@@ -72,7 +72,10 @@ def usual(g: Graph, n: Node, target: Target, plan: dict[str, Flow] | None = None
     neighbour's choice too.  With `max_cycles` only the foldings that no smaller one matches are given.
     """
     plan = plan or flows(g)
-    made = _maker(g, n, target, plan)
+    return _usual(g, n, plan, max_cycles, _maker(g, n, target, plan))
+
+
+def _usual(g: Graph, n: Node, plan: dict[str, Flow], max_cycles: int | None, made: Callable[[tuple, int], Choice]) -> list[Choice]:
     found = [(f, pace(g, n, {n.name: _flow(g, n, plan, Fold(*f))})) for f in legal(g, n.name)]
     if max_cycles is not None:
         found = [(f, c) for f, c in found if c <= max_cycles] or [min(found, key=lambda e: e[1])] if found else []
