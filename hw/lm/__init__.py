@@ -1,0 +1,1 @@
+"""A core for MatMul-free language models: layout of its weights, its memories, its microprogram, its cycles, its folder."""
