@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 from ir import run
+from ir.lm import WORDS
 from quant import MatMulFreeLM, lower_lm, train_lm
 from quant.ternary.bitlinear import BitLinear
 from quant.ternary.matmulfree import Block
-from quant.ternary.matmulfree_lower import PRECISIONS, lower_block
+from quant.ternary.matmulfree_lower import lower_block
 
 from .real_data import root
 
@@ -49,7 +50,7 @@ def tokens_of(dim: int, count: int, seed: int = 1) -> np.ndarray:
 def compare_block(block: Block, lower, x: np.ndarray, precision: str) -> tuple[np.ndarray, dict[str, float]]:
     """Relative L2 error of the update of each token, and the share of int8 codes that differ, by projection."""
     g = lower_block(block, lower, len(x), precision)
-    frac = PRECISIONS[precision].residual
+    frac = WORDS[precision].residual
     values = run(g, np.rint(np.ldexp(x, frac)).astype(np.int64)[None], keep=True)
     codes, hooks = {}, []
     for name, m in block.named_modules():
@@ -65,7 +66,7 @@ def compare_block(block: Block, lower, x: np.ndarray, precision: str) -> tuple[n
 
 def block_rows(seeds: int) -> list[str]:
     rows = ["| precision | error, mean | +- | i flips % | o | gate | down | table |", "|---|---|---|---|---|---|---|---|"]
-    for precision in PRECISIONS:
+    for precision in WORDS:
         errors, flips = [], []
         for seed in range(1, seeds + 1):
             e, f = compare_block(*synthetic(seed=seed), tokens_of(1024, 48, seed), precision)
@@ -96,7 +97,7 @@ def losses(model: MatMulFreeLM, text: np.ndarray, length: int, precision: str) -
 def text_rows(seeds: int, steps: int, dim: int = 96, layers: int = 2, length: int = 64) -> list[str]:
     text, vocab = letters((root() / "lm" / "text" / "input.txt").read_text())
     held = text[-16 * 1024:]
-    rows = [f"| seed | parameters | float, nats a letter | {' | '.join(f'{p}: integers - float' for p in PRECISIONS)} |", "|---|---|---|---|---|---|"]
+    rows = [f"| seed | parameters | float, nats a letter | {' | '.join(f'{p}: integers - float' for p in WORDS)} |", "|---|---|---|---|---|---|"]
     for seed in range(seeds):
         torch.manual_seed(seed)
         model = MatMulFreeLM(vocab, dim, layers)
@@ -104,7 +105,7 @@ def text_rows(seeds: int, steps: int, dim: int = 96, layers: int = 2, length: in
         train_lm(model, text[:-16 * 1024], steps, length, 16, lr=1e-2, warmup=steps // 20, seed=seed)
         print(f"seed {seed}: {steps} steps in {time.perf_counter() - start:.0f} s", file=sys.stderr)
         cells = []
-        for precision in PRECISIONS:
+        for precision in WORDS:
             real, integer = losses(model, held, length, precision)
             cells.append(f"{(integer - real).mean():+.4f} +- {(integer - real).std(ddof=1) / len(real) ** 0.5:.4f}")
         size = sum(p.numel() for p in model.parameters())

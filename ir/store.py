@@ -70,7 +70,7 @@ def canonical(data) -> str: return json.dumps(data, sort_keys=True, separators=(
 
 def save_json(path: Path | str, what: str, data: dict) -> str:
     """Write `data` as a qsearch file of kind `what`; returns its hash."""
-    text, h = _document(what, data)
+    text, h = document(what, data)
     save_text(path, text)
     return h
 
@@ -109,14 +109,14 @@ def save_graph(g: Graph, folder: Path | str) -> str:
     """
     folder = Path(folder)
     arrays = {f"{n.name}:{a}": v for n in g.nodes.values() for a, v in constants(n.op).items()}
-    text, _ = _document("graph", {
+    text, _ = document("graph", {
         "nodes": [{"name": n.name, "op": kind(n.op), "args": list(n.args), **_attributes(n.op)} for n in g.nodes.values()],
         "result": g.output.name,
         "encodings": {k: [e.scale, e.zero] for k, e in g.encodings.items()},
         "weights": arrays_digest(arrays)})
     with whole(folder / "weights.npz") as weights, whole(folder / "graph.json") as graph:
         with open(weights, "wb") as f:
-            np.savez(f, **{k: v.astype(_narrowest(v)) for k, v in arrays.items()})
+            np.savez(f, **{k: v.astype(narrowest(v)) for k, v in arrays.items()})
         graph.write_text(text, encoding="utf-8")
     return graph_hash(g)
 
@@ -163,7 +163,7 @@ def arrays_digest(arrays: dict[str, np.ndarray]) -> str:
     return digest(*(p for k in sorted(arrays) for p in (k, str(arrays[k].shape), np.ascontiguousarray(arrays[k]).tobytes())))
 
 
-def _document(what: str, data: dict) -> tuple[str, str]:
+def document(what: str, data: dict) -> tuple[str, str]:
     """The text of a qsearch file of kind `what`, and the hash that is in it."""
     if taken := HEADER & set(data):
         raise ValueError(f"a {what} with fields {sorted(taken)}: these names belong to the file's own header")
@@ -184,7 +184,7 @@ def _attributes(op) -> dict:
     return {k: v for k, v in vars(op).items() if k not in constants(op)}
 
 
-def _narrowest(a: np.ndarray):
+def narrowest(a: np.ndarray):
     for t in (np.int8, np.int16, np.int32):
         if a.size == 0 or (a.min() >= np.iinfo(t).min and a.max() <= np.iinfo(t).max):
             return t

@@ -246,7 +246,7 @@ g = Graph()
 g.add("y", Dense(np.full((300, 300), 7), np.zeros(300)), g.add("x", Input(Ints((300,), 0, 1))))
 die = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)
 if at == "array":
-    store._narrowest = die
+    store.narrowest = die
 if at == "fsync":
     os.fsync = die
 if at == "replace":
