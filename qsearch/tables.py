@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import ir
-from ir import Plan, Table, UserError
+from ir import Plan, Table, UserError, lm
 from ir.store import load_graph, load_json
 
 
@@ -25,6 +25,10 @@ def gather(paths: list[Path]) -> tuple[dict[str, Table], dict[str, Table]]:
 
 def describe(path: Path) -> str:
     """Any file of ours, as text."""
+    folder = path.parent if path.name == "lm.json" else path
+    if lm.is_lm(folder):
+        from .lm_view import describe_lm
+        return describe_lm(folder)
     if path.is_dir():
         return str(load_graph(path))
     try:

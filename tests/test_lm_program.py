@@ -8,6 +8,7 @@ import torch
 from ir import UserError, lm, run
 from ir.lm.program import gains
 from ir.lm.sample import COARSE, FINE, weights
+from qsearch.tables import describe
 from quant import MatMulFreeLM
 from quant.ternary.matmulfree_lower import program
 
@@ -141,3 +142,10 @@ def test_refusals(model):
         with pytest.raises(UserError) as e:
             call()
         assert str(e.value) == message
+
+
+def test_it_is_shown_to_people(model, tmp_path):
+    lm.save_lm(model, tmp_path)
+    for path in (tmp_path, tmp_path / "lm.json"):
+        text = describe(path)
+        assert "2 layers of width 20, 30 inside the GLU" in text and "11: 'abcdefghijk'" in text and lm.lm_hash(model) in text and "text" in text
