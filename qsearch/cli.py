@@ -11,7 +11,7 @@ import typer
 
 from ir import UserError
 
-from . import cli_hw, cli_prove, cli_quantize, cli_search
+from . import cli_hw, cli_lm, cli_prove, cli_quantize, cli_search
 from .cli_args import (ActRange, Apart, Augment, Budgets, DataOption, Distill, Engine, Evaluations, Fix, Floor, Forbid, Gap, Group, LearningRate,
                        Measured, Metrics, Model, Observer, Options, Order, Out, PairsOf, Prepare, Prune, Ratio, Reference, Rounding, Samples,
                        Searcher, Seed, Solver, Targets, Tie, TimeLimit, Tolerance, Train, Tune, Workers, ties)
@@ -78,6 +78,7 @@ app.command()(cli_quantize.size)
 app.command("sim")(cli_hw.simulate)
 app.command()(cli_hw.synth)
 app.command()(cli_prove.prove)
+app.command()(cli_lm.train)
 
 
 @app.command()

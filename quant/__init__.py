@@ -18,7 +18,8 @@ from .front.load import load_model
 from .sites.lowrank_path import compensate_rank
 from .ternary.matmulfree import GLU, MLGRU, MatMulFreeLM
 from .ternary.matmulfree_lower import lower_lm
-from .ternary.matmulfree_train import HalvedCosine, train_lm
+from .ternary.lm_floats import FloatGRU, FloatTransformer, gru_of
+from .ternary.matmulfree_train import Course, HalvedCosine, Training, text_loss, train_lm
 from .model import QuantNet
 from .sensing.oneshot import OneShot
 from .net import Net, Step, geometry

@@ -8,7 +8,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from ir import FORMATS, UserError
-from ..fake import Exactly
 
 EPS = 1e-6    # of every RMSNorm
 TINY = 1e-5   # least absmax of a token and least absmean of a matrix
@@ -52,17 +51,39 @@ class BitLinear(nn.Module):
         nn.init.normal_(self.weight, std=0.02)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y, (t, mean) = self.norm(x), ternary_codes(self.weight)
         if torch.compiler.is_exporting():
-            return F.linear(y, t * mean)
-        q, step = token_codes(y.detach(), self.rounding)
-        return F.linear(Exactly.apply(q * step, y), Exactly.apply(t * mean, self.weight))
+            t, mean = ternary_codes(self.weight)
+            return F.linear(self.norm(x), t * mean)
+        return StraightThrough.apply(x, self.norm.weight, self.weight, self.norm.eps, self.rounding)
 
     def integers(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Codes (..., inputs) int64, their sums (..., outputs) int64, and the real value (..., 1) of one step of the sums."""
         q, step = token_codes(self.norm(x), self.rounding)
         t, mean = ternary_codes(self.weight)
         return q.long(), q.long() @ t.long().T, step * mean
+
+
+class StraightThrough(torch.autograd.Function):
+    """The forward pass of BitLinear with its norm, and its gradients as if no code were rounded, in few passes over memory (Bengio et al. 2013)."""
+
+    @staticmethod
+    def forward(ctx, x, gain, weight, eps: float, rounding: str):
+        root = (x.square().mean(-1, keepdim=True) + eps).rsqrt()
+        n = x * root
+        q, step = token_codes(n * gain, rounding)
+        t, mean = ternary_codes(weight)
+        ctx.save_for_backward(n, root, gain, q, step, t, mean)
+        return F.linear(q * step, t * mean)
+
+    @staticmethod
+    def backward(ctx, grad):
+        n, root, gain, q, step, t, mean = ctx.saved_tensors
+        to_weight = (grad * step).flatten(0, -2).T @ q.flatten(0, -2)
+        to_y = grad @ (t * mean)
+        to_gain = (to_y * n).flatten(0, -2).sum(0)
+        to_n = to_y.mul_(gain)
+        to_x = to_n.sub_(n * (to_n * n).mean(-1, keepdim=True)).mul_(root)
+        return to_x, to_gain, to_weight, None, None
 
 
 def token_codes(y: torch.Tensor, rounding: str = "away") -> tuple[torch.Tensor, torch.Tensor]:

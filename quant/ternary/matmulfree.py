@@ -103,12 +103,29 @@ class MatMulFreeLM(nn.Module):
 
 
 def scan(f: torch.Tensor, c: torch.Tensor, state: torch.Tensor | None = None) -> torch.Tensor:
-    """s[:, t] = f[:, t] * s[:, t-1] + c[:, t] for all t of (N, T, D), in log2(T) parallel steps (Hillis & Steele 1986)."""
+    """s[:, t] = f[:, t] * s[:, t-1] + c[:, t] for all t of (N, T, D); s[:, -1] is `state` (N, D) or 0."""
     if state is not None:
         c = torch.cat([c[:, :1] + f[:, :1] * state[:, None], c[:, 1:]], 1)
-    reach = 1
-    while reach < f.shape[1]:
-        c = torch.cat([c[:, :reach], c[:, reach:] + f[:, reach:] * c[:, :-reach]], 1)
-        f = torch.cat([f[:, :reach], f[:, reach:] * f[:, :-reach]], 1)
-        reach *= 2
-    return c
+    return Recurrence.apply(f, c)
+
+
+class Recurrence(torch.autograd.Function):
+    """The scan step by step, and backwards in time for its gradients: each step is one product and sum of (N, D)."""
+
+    @staticmethod
+    def forward(ctx, f, c):
+        s = torch.empty_like(c)
+        s[:, 0] = c[:, 0]
+        for t in range(1, c.shape[1]):
+            torch.addcmul(c[:, t], f[:, t], s[:, t - 1], out=s[:, t])
+        ctx.save_for_backward(f, s)
+        return s
+
+    @staticmethod
+    def backward(ctx, grad):
+        f, s = ctx.saved_tensors
+        to_c, to_f = grad.clone(), torch.zeros_like(f)
+        for t in range(f.shape[1] - 1, 0, -1):
+            to_c[:, t - 1].addcmul_(f[:, t], to_c[:, t])
+        torch.mul(to_c[:, 1:], s[:, :-1], out=to_f[:, 1:])
+        return to_f, to_c
