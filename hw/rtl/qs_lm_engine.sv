@@ -82,7 +82,6 @@ module qs_lm_engine #(
   initial begin
     if (Batch == 0 || ActWidth < 2 || Group == 0 || Link == 0) $fatal(1, "%m: Batch, Group and Link are at least 1, ActWidth at least 2");
     if (Trits % Group != 0) $fatal(1, "%m: Trits=%0d is no multiple of Group=%0d", Trits, Group);
-    if (AccWidth < ActWidth + $clog2(Trits)) $fatal(1, "%m: AccWidth=%0d does not hold the sum of a beat", AccWidth);
   end
 `endif
 endmodule

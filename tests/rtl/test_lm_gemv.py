@@ -1,0 +1,95 @@
+"""qs_lm_gemv alone: rows in order and exact over corner parameters, extremes, stalls on every stream; illegal codes; a row a cycle."""
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from checks import Check, agree
+from lm_beats import streams
+from sim import Case
+from sim.build import LIBRARY
+from sim.module import run_timed
+from sim.words import pack
+
+pytestmark = pytest.mark.slow
+FOLDERS = (LIBRARY, Path(__file__).parent / "sv")
+ROW = 12
+
+
+def codes(rng: np.random.Generator, batch: int, k: int, width: int, kind: int) -> np.ndarray:
+    """(batch, k): all the largest, all the smallest, or random with both ends."""
+    top = (1 << width - 1) - 1
+    if kind < 2:
+        return np.full((batch, k), top if kind == 0 else -top)
+    x = rng.integers(-top, top + 1, (batch, k))
+    x[:, 0], x[:, -1] = top, -top
+    return x
+
+
+def unit(trits, encoding, engines, width, batch, lanes, products, spoil=None, seed=0) -> Check:
+    """Products (rows, columns), each with its own buffer in turn; of the weights the first row is all 1, the second all -1.
+
+    spoil: (code, bit): the last beat of the last engine gets an illegal code there, and the error bit is wanted.
+    """
+    rng, bufs = np.random.default_rng(seed), 3
+    depth = max(-(-k // trits) for _, k in products)
+    acc = (((1 << width - 1) - 1) * max(k for _, k in products)).bit_length() + 1
+    buf_bits, beats_bits = 2, depth.bit_length()
+    step_bits = max(buf_bits + 1 + batch * lanes * width, ROW + beats_bits + buf_bits)
+    steps, weights, want = [], [[] for _ in range(engines)], []
+
+    def step(kind: int, idle: bool, payload: int) -> None:
+        steps.append((kind << 1 | idle) << step_bits | payload)
+
+    for n, (m, k) in enumerate(products):
+        w = rng.integers(-1, 2, (m, k))
+        w[0], w[1 % m] = 1, -1
+        x = codes(rng, batch, k, width, n % 3)
+        full = np.zeros((batch, -(-k // lanes) * lanes), np.int64)
+        full[:, :k] = x
+        for p in range(0, k, lanes):
+            step(0, n >= bufs and p == 0, ((n % bufs) << 1 | (p == 0)) << batch * lanes * width | pack(full[:, p:p + lanes], batch * lanes, width)[0])
+        step(1, n % 2 == 1, (m << beats_bits | -(-k // trits)) << buf_bits | n % bufs)
+        for own, new in zip(weights, streams(w, trits, engines, encoding)):
+            own += new
+        want += [r << batch * acc | pack(y, batch, acc)[0] for r, y in enumerate(w @ x.T)]
+    step(2, True, 0)
+    told = [0]
+    if spoil:
+        code, bit = spoil
+        m, k = products[-1]
+        step(1, False, (engines << beats_bits | -(-k // trits)) << buf_bits)
+        step(2, True, 0)
+        told.append(1)
+        for own in weights:
+            own += own[-1:] * -(-k // trits)
+        bits = 2 if encoding else 8
+        weights[-1][-1] = weights[-1][-1] & ~((1 << bits) - 1 << bit) | code << bit
+        want += [None] * engines
+    params = dict(Engines=engines, Trits=trits, ActWidth=width, Batch=batch, AccWidth=acc, Encoding=encoding, Lanes=lanes, Bufs=bufs, Depth=depth,
+                  RowBits=ROW, StepBits=step_bits)
+    case = Case("lm_gemv", params, {"o": steps} | {f"s[{e}]": s for e, s in enumerate(weights)}, {"m": len(want), "e": len(told)})
+    return Check(case, {"e": told} | ({} if spoil else {"m": want}))
+
+
+def test_products(tmp_path):
+    """Rows of one beat and many, rows that do not fill a group or a beat, every width, encoding and number of engines."""
+    agree([unit(5, 0, 1, 8, 1, 1, [(7, 5), (3, 17), (1, 1), (9, 12), (2, 3)]), unit(10, 0, 2, 8, 1, 2, [(7, 20), (4, 35), (1, 9), (6, 10)]),
+           unit(40, 0, 3, 12, 1, 4, [(8, 70), (3, 40), (7, 120)]), unit(80, 0, 1, 8, 1, 4, [(40, 80), (6, 160), (5, 300)]),
+           unit(80, 0, 4, 16, 1, 8, [(9, 170), (17, 80), (4, 400)]), unit(4, 1, 1, 8, 1, 1, [(5, 11), (9, 4), (2, 30), (30, 3)]),
+           unit(64, 1, 2, 8, 1, 4, [(9, 64), (3, 130), (8, 200)]), unit(64, 1, 3, 12, 2, 8, [(7, 100), (8, 64)]),
+           unit(20, 0, 2, 8, 2, 1, [(7, 33), (5, 20)]), unit(12, 1, 4, 16, 2, 4, [(6, 30), (1, 12), (13, 5)])], tmp_path, folders=FOLDERS)
+
+
+def test_illegal_codes(tmp_path):
+    """In the first and the last byte of a beat, told from then on and not before."""
+    agree([unit(10, 0, 2, 8, 1, 1, [(4, 10), (3, 25)], spoil=s) for s in ((243, 0), (255, 8), (244, 8))]
+          + [unit(8, 1, 1, 8, 1, 1, [(4, 8), (3, 20)], spoil=s) for s in ((2, 0), (2, 14))], tmp_path, (None, 1, 2), folders=FOLDERS)
+
+
+@pytest.mark.parametrize("engines, products, want", [(1, [(500, 20), (200, 60)], 1100), (3, [(300, 20), (300, 60), (301, 80)], 300 + 300 + 404)])
+def test_pace(tmp_path, engines, products, want):
+    """A beat a cycle and engine, or a row a cycle, whichever is slower; behind that only the length of the pipeline."""
+    _, cycles = run_timed([unit(20, 0, engines, 8, 1, 20, products).case], tmp_path, None, FOLDERS)
+    written = sum(k // 20 for _, k in products)
+    assert want <= cycles - written <= want + 18 * len(products), cycles
