@@ -41,6 +41,13 @@ class Decoder:
     def __call__(self, v) -> list:
         return [T.bind(as_signed(part, self.isa.width)) for part in self._decode(v)]
 
+    @property
+    def _base(self) -> int:
+        """What is added to a byte of packed weights that goes into a product as it is."""
+        return 0 if self.isa.signed else -128
+
+    def _whole(self, v): return v if self.isa.signed else v ^ self._splat(128)
+
     def _splat(self, value: int): return splat(value, "uint8", self.isa.width)
 
     def _mix(self, by, digits: int = 0, **more) -> Mix:
@@ -56,7 +63,7 @@ class Decoder:
         if self.centred:
             return [self._mix((0,) * j + (s,), magnitude=f.zero * s) for j, s in enumerate(scales)]
         low = [self._mix((0,) * j + (s,), j + 1, magnitude=(f.radix - 1) * s) for j, s in enumerate(scales)]
-        return [*low[:-1], self._mix(scales, f.fields, less=-128)] if wide else low
+        return [*low[:-1], self._mix(scales, f.fields, less=self._base)] if wide else low
 
     def _digits(self, v) -> list:
         f, top = self.format, self.format.fields - 1
@@ -66,7 +73,7 @@ class Decoder:
             return [d - self._splat(f.zero) for d in found] if self.centred else found
         found = [v & self._splat((f.radix - 1) * f.radix ** j) for j in range(f.fields)]
         if not self.centred:
-            return [*found[:-1], v ^ self._splat(128)]
+            return [*found[:-1], self._whole(v)]
         return [d - self._splat(f.zero * f.radix ** j) for j, d in enumerate(found)]
 
     # Base 3, mixed: v modulo 3, 9, ...
@@ -74,12 +81,12 @@ class Decoder:
     def _remainder_mixes(self) -> list[Mix]:
         powers = [3 ** j for j in range(self.format.fields)]
         mixes = [self._mix(powers[:n], n) for n in range(1, self.format.fields)]
-        if self.lookup == "permute":  # of the table: digit 0 in bits 0 and 1, digit 1 in bits 2 and 3, weight 2 above
-            mixes[:3] = self._mix((1,), 1), self._mix((0, 4), 2), self._mix((1, 4, 16), 2)
-        return [*mixes, self._mix(powers, self.format.fields, less=-128)]
+        if self.lookup == "permute":  # of the table: digit 0 in bits 0 and 1, digit 1 in bits 2 and 3, weight (or digit) 2 above
+            mixes[:3] = self._mix((1,), 1), self._mix((0, 4), 2), self._mix((1, 4, 16), 3 if self.isa.signed else 2)
+        return [*mixes, self._mix(powers, self.format.fields, less=self._base)]
 
     def _remainders(self, v) -> list:
-        found = [v ^ self._splat(128)]
+        found = [self._whole(v)]
         for n in range(self.format.fields - 1, {"permute": 3, "shuffle": 1, "": 0}[self.lookup], -1):
             v, _ = self._modulo(v, 3 ** n)
             found.append(v)
@@ -93,6 +100,8 @@ class Decoder:
     # Base 3, weight by weight.
 
     def _trit_mixes(self) -> list[Mix]:
+        if self.isa.signed:
+            return [self._mix((0,) * j + (1,), j + 1, magnitude=2) for j in range(self.format.fields)]
         compared = range(self._looked_up(), self.format.fields)
         return [self._mix((0,) * j + (3 ** j if self.isa.wide and j in compared else 1,), magnitude=3 ** j if self.isa.wide else 1)
                 for j in range(self.format.fields)]
@@ -106,8 +115,9 @@ class Decoder:
             if not self.isa.wide:
                 one = splat(1, "int8", self.isa.width)
                 weight = tirx.max(tirx.min(as_signed(weight, self.isa.width), one), splat(-1, "int8", self.isa.width))
+                weight = weight + one if self.isa.signed else weight
             high.append(T.bind(weight))
-        low = [self._look_up(t, v) for t in self.tables] or [v - self._splat(1)]
+        low = [self._look_up(t, v) for t in self.tables] or [v if self.isa.signed else v - self._splat(1)]
         return low + high[::-1]
 
     def _modulo(self, v, power: int):
@@ -127,9 +137,9 @@ class Decoder:
         if not self.lookup:
             return []
         if self._decode == self._trits:
-            tables = [d - 1 for d in digits[:self._looked_up()]]
+            tables = [d - (not self.isa.signed) for d in digits[:self._looked_up()]]
         else:
-            tables = [digits[0] + 4 * digits[1] + 16 * (digits[2] - 1) if self.lookup == "permute" else digits[0]]
+            tables = [digits[0] + 4 * digits[1] + 16 * (digits[2] - (not self.isa.signed)) if self.lookup == "permute" else digits[0]]
         tables = [t.astype(np.int8).view(np.uint8) for t in tables]
         if self.lookup == "permute":
             return [(constant(t[:64]), constant(t[64:])) for t in tables]

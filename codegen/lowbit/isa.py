@@ -1,9 +1,9 @@
 """What an instruction set does with bytes: exact dot products of four in a lane of int32.
 
 x are activation bytes as stored: unsigned on x86 (value - base), signed on aarch64; w are signed bytes that decode.py makes of
-packed weights.
+packed weights.  `signed` gives the kernels of x86 signed activations; w are then unsigned bytes.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tvm.script.ir_builder import tirx as T
 from tvm.target import Target
@@ -13,7 +13,7 @@ from ..tir import intrinsic
 from .formats import QUAD
 from .vectors import Accumulator, splat
 
-X_MAX = 255  # the largest magnitude of an activation byte
+X_MAX, SIGNED_MAX = 255, 128  # the largest magnitude of an activation byte
 INT16_MAX = 2**15 - 1
 
 
@@ -26,6 +26,7 @@ class Isa:
     multiply: str  # "dpbusd", "maddubs", "sdot" or "plain"
     lookup: str    # "permute": tables of 128 bytes; "shuffle": of 16; "": none
     sums: int      # vectors of sums that fit into the registers beside all else
+    signed: bool = False  # on x86: activations are signed bytes, and what stands for weights is unsigned
 
     @property
     def lanes(self) -> int: return self.width // QUAD
@@ -33,7 +34,7 @@ class Isa:
     @property
     def word(self) -> str:
         """The type of activation bytes."""
-        return "int8" if self.multiply == "sdot" else "uint8"
+        return "int8" if self.multiply == "sdot" or self.signed else "uint8"
 
     @property
     def wide(self) -> bool:
@@ -42,7 +43,7 @@ class Isa:
 
     def room(self, magnitude: int) -> int:
         """How many products with bytes of that magnitude may be summed in int16 before they are folded into int32."""
-        return INT16_MAX // (2 * X_MAX * magnitude)
+        return INT16_MAX // (2 * (SIGNED_MAX if self.signed else X_MAX) * magnitude)
 
     def activations(self, x, at, valid: int = QUAD):
         """x[at:at + valid], and zeros up to QUAD, in every lane."""
@@ -81,14 +82,14 @@ class Isa:
 
     def _dot(self, total, x, w):
         out = f"int32x{self.lanes}"
-        if self.multiply == "dpbusd":
-            return intrinsic(f"llvm.x86.avx512.vpdpbusd.{8 * self.width}", total, x, w, dtype=out)
+        if self.multiply == "dpbusd":  # unsigned bytes by signed ones
+            return intrinsic(f"llvm.x86.avx512.vpdpbusd.{8 * self.width}", total, *((w, x) if self.signed else (x, w)), dtype=out)
         if self.multiply == "sdot":
             return intrinsic("llvm.aarch64.neon.sdot", total, x, w, dtype=out)
         words = T.bind(T.reinterpret(out, w))
         for i, factor in enumerate(x):
-            signed = (words << splat(24 - 8 * i, "int32", self.lanes)) >> splat(24, "int32", self.lanes)
-            total = total + signed * factor
+            byte = (words << splat(24 - 8 * i, "int32", self.lanes)) >> splat(24, "int32", self.lanes)
+            total = total + (byte & splat(255, "int32", self.lanes) if self.signed else byte) * factor
         return total
 
     def _add_pairs(self, total: Accumulator, products: list) -> None:
@@ -99,7 +100,7 @@ class Isa:
         pairs, fold = (f"llvm.x86.{n}" for n in names)
         held = None
         for x, w in products:
-            product = intrinsic(pairs, x, w, dtype=half)
+            product = intrinsic(pairs, *((w, x) if self.signed else (x, w)), dtype=half)
             held = product if held is None else held + product
         total.set(total.value + intrinsic(fold, held, splat(1, "int16", self.width // 2), dtype=out))
 
@@ -118,3 +119,8 @@ ISAS = {i.name: i for i in (
 def isa_of(target: Target) -> Isa:
     """The fastest instruction set that a target of kind "llvm" has."""
     return next(i for i in ISAS.values() if all(target_has_features(f, target) for f in i.features))
+
+
+def signed(isa: Isa) -> Isa:
+    """The same instruction set for activations that are signed bytes; nothing is to be added to its sums for their base."""
+    return isa if isa.word == "int8" else replace(isa, signed=True)

@@ -57,6 +57,8 @@ class Product:
 
     def __init__(self, isa: Isa, g: Geometry, x, w, w_at, store):
         self.isa, self.g, self.x, self.w, self.w_at, self.store = isa, g, x, w, w_at, store
+        if isa.signed and g.m > 1:
+            raise ValueError(f"{g.m} rows of signed activations: these kernels multiply one")
         self.decode = Decoder(isa, g.format, centred=g.m > 1)
         self.mixes = self.decode.mixes
         self.offset = any(m.more for m in self.mixes)
