@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ir import UserError
+from ir import UserError, lm
 from ir.store import save_text, whole
-from quant import Course, FloatTransformer, MatMulFreeLM, Training, gru_of, text_loss
+from quant import Course, FloatTransformer, MatMulFreeLM, Training, gru_of, lm_program, text_loss
 
 from .screen import Screen
 
 KINDS = ("ternary", "transformer", "gru")
-CHECKPOINT, CURVE, MODEL = "checkpoint.pt", "loss.csv", "model.pt"
+CHECKPOINT, CURVE, MODEL, INTEGERS = "checkpoint.pt", "loss.csv", "model.pt", "lm"
 SECONDS = 30       # between two checkpoints
 SCORES = 30        # times that the held-out text is scored in a training
 HELD = 128         # stretches of the held-out text that are scored each time
@@ -118,15 +118,22 @@ class Run:
         lines = [",".join(COLUMNS), *(f"{s},{r:.6g},{a:.4f},{b:.4f},{t:.1f}" for s, r, a, b, t in self.rows)]
         save_text(self.folder / CURVE, "\n".join(lines) + "\n")
 
-    def finish(self) -> dict:
-        """The best model to model.pt; what it reached on all of the held-out text."""
+    def finish(self, command: str) -> dict:
+        """The best model to model.pt, a ternary one also as integers to lm/; what it reached on all of the held-out text."""
         model = self.training.model
         model.load_state_dict(self.best["model"])
         loss = text_loss(model, self.text.held, self.setup.course.length)
         with whole(self.folder / MODEL) as tmp:
             torch.save({"settings": self.settings, "step": self.best["step"], "held_out_loss": loss, "model": self.best["model"]}, tmp)
-        return {"model": self.setup.kind, "parameters": parameters(model), "step": self.best["step"], "held-out loss": f"{loss:.4f}",
-                "train loss": f"{self.rows[-1][2]:.4f}", "seconds": f"{self.seconds:.0f}", "file": str(self.folder / MODEL)}
+        losses = {"held-out loss": f"{loss:.4f}", "train loss": f"{self.rows[-1][2]:.4f}"}
+        made = self.folder / MODEL
+        if self.setup.kind == "ternary":
+            made = self.folder / INTEGERS
+            about = {"trained by": command, "text, SHA-256": self.text.hash, "step": self.best["step"]}
+            about |= {f"{k}, nats a token": v for k, v in losses.items()}
+            lm.save_lm(lm_program(model, vocab=self.text.characters, about=about), made)
+        return {"model": self.setup.kind, "parameters": parameters(model), "step": self.best["step"], **losses,
+                "seconds": f"{self.seconds:.0f}", "file": str(made)}
 
     def _score(self) -> str:
         """One row of the curve; keeps the model if it is the best so far."""
@@ -165,7 +172,16 @@ def train(path: Path, setup: Setup, folder: Path, screen: Screen) -> dict:
         run.go(screen.say, progress, stop)
         if run.training.done < setup.course.steps:
             raise KeyboardInterrupt
-    return run.finish()
+    return run.finish(command(path, setup))
+
+
+def command(path: Path, setup: Setup) -> str:
+    """What was typed, every choice written out."""
+    c = setup.course
+    options = {"dim": setup.dim, "layers": setup.layers, "hidden": setup.hidden, "steps": c.steps, "length": c.length, "batch": c.batch, "lr": c.lr,
+               "warmup": c.warmup, "decay": c.decay, "valid": setup.valid, "seed": c.seed}
+    kind = "" if setup.kind == "ternary" else f" --float {setup.kind}"
+    return f"qsearch train {Path(path).name}{kind} " + " ".join(f"--{k} {v}" for k, v in options.items())
 
 
 @contextlib.contextmanager

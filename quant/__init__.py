@@ -17,7 +17,7 @@ from .layout import check as check_plan
 from .front.load import load_model
 from .sites.lowrank_path import compensate_rank
 from .ternary.matmulfree import GLU, MLGRU, MatMulFreeLM
-from .ternary.matmulfree_lower import lower_lm
+from .ternary.matmulfree_lower import lower_lm, program as lm_program
 from .ternary.lm_floats import FloatGRU, FloatTransformer, gru_of
 from .ternary.matmulfree_train import Course, HalvedCosine, Training, text_loss, train_lm
 from .model import QuantNet

@@ -1,4 +1,5 @@
 """Training a language model on a text: float models beside it, folders that a training goes on from, what is refused."""
+import hashlib
 import os
 import signal
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ir import UserError
+from ir import UserError, lm
 from quant import Course, FloatGRU, FloatTransformer, MatMulFreeLM, Training, gru_of, text_loss
 from quant.ternary.bitlinear import BitLinear, ternary_codes, token_codes
 from quant.ternary.lm_floats import rotate
@@ -90,7 +91,7 @@ def test_stopped_and_resumed_is_never_stopped(kind, text, tmp_path):
     a, b = runs
     assert [r[:4] for r in a.rows] == [r[:4] for r in b.rows] and len(a.rows) == 12
     assert all(torch.equal(p, q) for p, q in zip(a.training.model.parameters(), b.training.model.parameters()))
-    assert a.finish()["held-out loss"] == b.finish()["held-out loss"]
+    assert a.finish("typed") == b.finish("typed") | {k: a.finish("")[k] for k in ("seconds", "file")}
 
 
 def test_the_command_writes_a_curve_and_a_model_and_goes_on(typed, text, tmp_path):
@@ -102,6 +103,10 @@ def test_the_command_writes_a_curve_and_a_model_and_goes_on(typed, text, tmp_pat
     model = MatMulFreeLM(len(saved["settings"]["characters"]), 16, 2, 24)
     model.load_state_dict(saved["model"])
     assert text_loss(model, read(text, 0.1, 16).held, 16) == pytest.approx(saved["held_out_loss"], rel=1e-6)
+    p = lm.load_lm(tmp_path / "r" / "lm")
+    assert p.about["trained by"].startswith("qsearch train text.txt --dim 16 --layers 2 --hidden 24 --steps 20 ") and set(p.vocab) == set(WORDS)
+    assert p.about["text, SHA-256"] == hashlib.sha256(text.read_bytes()).hexdigest()
+    assert all(np.array_equal(q.codes, ternary_codes(model.get_submodule(n).weight)[0].numpy()) for n, q in p.projections().items())
     code, again, err = typed("train", text, "-o", tmp_path / "r", *SMALL)
     assert code == 0 and "going on from step 20 of 20" in err and again.splitlines()[-1].split()[:6] == out.splitlines()[-1].split()[:6]
 
