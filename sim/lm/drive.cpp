@@ -6,10 +6,12 @@
 //   set NAME VALUE               a setting of the bench: seed, often, latency, share, mute, bad
 //   reset                        five cycles; whatever was under way is forgotten
 //   prompt LAST T T ...          tokens to be offered from now on, TLAST with the last of them if LAST is 1
+//   drop                         the tokens that are still offered are withdrawn
 //   write ADDR VALUE             AXI4-Lite                                   -> write ADDR RESP
 //   read ADDR                                                                -> read ADDR VALUE RESP CYCLE
 //   until ADDR MASK VALUE LIMIT  reads until (register & MASK) == VALUE      -> until OK VALUE CYCLE
-//   tokens COUNT LIMIT           until COUNT tokens have come since reset    -> tokens OK COUNT CYCLE
+//   tokens COUNT PATIENCE        until COUNT more tokens have come, or for so many cycles none went in or out
+//                                                                            -> tokens OK COUNT CYCLE
 //   wait COUNT                   cycles
 //   (at any time)                                                            -> token VALUE LAST CYCLE; taken CYCLE (of the prompt)
 // Offered beats are held, and the core's are watched: what it has once offered it may not change or withdraw.
@@ -46,6 +48,7 @@ public:
         if (verb == "set") { std::string name; u32 value; in >> name >> value; return set(name, value); }
         if (verb == "reset") { reset(); return true; }
         if (verb == "prompt") { bool last; in >> last; for (u32 t; in >> t;) prompt_.push_back({t, false}); if (!prompt_.empty()) prompt_.back().last = last; return true; }
+        if (verb == "drop") { prompt_.clear(); offered_ = false; return true; }
         if (verb == "wait") { u64 n; in >> n; while (n--) step(); return true; }
         if (verb == "write") { u32 a, v; in >> a >> v; const u32 resp = write(a, v); log_ << "write " << a << ' ' << resp << '\n'; return true; }
         if (verb == "read") { u32 a; in >> a; const auto [v, resp] = read(a); log_ << "read " << a << ' ' << v << ' ' << resp << ' ' << cycle_ << '\n'; return true; }
@@ -83,6 +86,7 @@ private:
         half(1);
         if (got) { log_ << "token " << beat.data << ' ' << beat.last << ' ' << cycle_ << '\n'; ++count_; }
         if (took) { log_ << "taken " << cycle_ << '\n'; prompt_.pop_front(); offered_ = false; }
+        if (got || took) last_ = cycle_;
         if (!offered_ && !prompt_.empty()) offered_ = !stalled();
         ++cycle_;
     }
@@ -143,13 +147,16 @@ private:
 
     void until(u32 address, u32 mask, u32 want, u64 limit) {
         u32 value;
-        do value = read(address).value; while ((value & mask) != want && cycle_ < limit && !stopped());
+        const u64 end = cycle_ + limit;
+        do value = read(address).value; while ((value & mask) != want && cycle_ < end && !stopped());
         log_ << "until " << ((value & mask) == want) << ' ' << value << ' ' << cycle_ << '\n';
     }
 
-    void tokens(u64 count, u64 limit) {
-        while (count_ < count && cycle_ < limit && !stopped()) step();
-        log_ << "tokens " << (count_ >= count) << ' ' << count_ << ' ' << cycle_ << '\n';
+    void tokens(u64 count, u64 patience) {
+        const u64 want = count_ + count;
+        last_ = cycle_;
+        while (count_ < want && cycle_ - last_ < patience && !stopped()) step();
+        log_ << "tokens " << (count_ >= want) << ' ' << count_ << ' ' << cycle_ << '\n';
     }
 
     bool set(const std::string& name, u32 value) {
@@ -177,7 +184,7 @@ private:
     std::ostream& log_;
     std::deque<Beat> prompt_;
     Beat held_{0, false};
-    u64 cycle_ = 0, count_ = 0;
+    u64 cycle_ = 0, count_ = 0, last_ = 0;  // of the last token in or out
     u32 state_ = 1;
     bool offered_ = false, waiting_ = false, broken_ = false;
 };
