@@ -43,8 +43,11 @@ def main(seed: int) -> None:
     for power_up in range(seed, seed + POWER_UPS):
         results = runner.test(hdl_toplevel="qs_bench", test_module="test_design", build_dir=HERE / "sim_build", test_dir=HERE, seed=power_up,
                               plusargs=[f"+verilator+seed+{power_up}", "+verilator+rand+reset+2"])
-        ran += get_results(results)[0]  # had one failed, the runner would have ended here
-    print(f"{job['beats'] // job['frame']} frames, every value right in all of {ran} runs: without a gap, with stalls, with a reset in a frame")
+        tests, failed = get_results(results)
+        if failed:
+            sys.exit(f"Failed {failed} of {tests} tests")
+        ran += tests
+    print(job["said"].format(ran=ran))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def play(bench: Bench, sources: Iterable[Path], mems: Path, script: Script, lane
             raise UserError(f"the simulation stopped: {broken}")
         if done.returncode or "%Error" in said or "%Fatal" in said or not logs:
             raise UserError(f"the simulation stopped: {complaint(said)}")
-        rows = [taps.recorded(work, g, testbench.digits(bench), lanes, code_bits) for g in range(testbench.TAP_GROUPS)] if bench.taps else []
+        rows = [taps.recorded(work, g, bench.digits, lanes, code_bits) for g in range(testbench.TAP_GROUPS)] if bench.taps else []
         return Played(logs, rows, (work / testbench.STREAM_OF_TAPS).read_bytes())
 
 
