@@ -159,12 +159,13 @@ class Memory(Agent):
                 self.offers[e] = None
 
     def _ask(self, e: int) -> None:
-        address, length, size, burst = (self._get(n) >> e * w & (1 << w) - 1 for n, w in (("araddr", self.address_bits), ("arlen", 8), ("arsize", 3),
-                                                                                         ("arburst", 2)))
+        widths = {"araddr": self.address_bits, "arlen": 8, "arsize": 3, "arburst": 2}
+        address, length, size, burst = (self._get(n) >> e * w & (1 << w) - 1 for n, w in widths.items())
         count, width = length + 1, self.bits // 8
         first = (address - self.bases[e]) // width
         assert burst == INCR and 1 << size == width, f"port {e}: ARBURST={burst}, ARSIZE={size} on a bus of {width} bytes"
-        assert address % width == 0 and address % PAGE + count * width <= PAGE, f"port {e}: {count} beats at {address:#x} cross a border of {PAGE} bytes"
+        assert address % width == 0, f"port {e}: {address:#x} is not aligned to {width} bytes"
+        assert address % PAGE + count * width <= PAGE, f"port {e}: {count} beats at {address:#x} cross a border of {PAGE} bytes"
         assert 0 <= first and first + count <= len(self.beats[e]), f"port {e}: {count} beats at {address:#x} leave the memory"
         self.bursts[e] += [(first + k, k == length, self.cycle + self.latency) for k in range(count)]
 

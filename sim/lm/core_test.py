@@ -1,7 +1,7 @@
 """cocotb tests of a language-model core: it makes tokens, and each token and every value that a tap shows is compared.
 
-Need nothing but cocotb.  job.json: prompt, tokens (to be made), k, inverse, draw (seed of the draws), seed (of stalls), steps (nodes shown in each step: group,
-name, count, first index), patience (cycles in which a token comes), often (cycles to stall, of 256), latency, beat_bits, code_bits,
+Need nothing but cocotb.  job.json: prompt, tokens (to be made), k, inverse, draw (seed of the draws), seed (of stalls), steps (nodes
+shown in each step: group, name, count, first index), patience (cycles in which a token comes), often (cycles to stall, of 256), latency, beat_bits, code_bits,
 lanes, digits, bases (of the outer memories; none where weights are on the chip), cycles (of a token with answer, as computed).
 values.txt: a line for each vector of `steps`.  weights<e>.mem: outer memories, a beat a line.
 """
@@ -125,7 +125,8 @@ def compare(job: dict) -> None:
                 size = -(-count // (job["lanes"] if group == CODES else 1))
                 got = [v for beat in shown[group][at[group]:at[group] + size] for v in beat][:count]
                 bad = [k for k, (a, b) in enumerate(zip(got, want)) if a != b]
-                assert not bad, f"token {step}, {name}[{first + bad[0]}]: {got[bad[0]]} instead of {want[bad[0]]} ({len(bad)} of {count} values differ)"
+                said = f"{got[bad[0]]} instead of {want[bad[0]]} ({len(bad)} of {count} values differ)" if bad else ""
+                assert not bad, f"token {step}, {name}[{first + bad[0]}]: {said}"
                 assert len(got) == count, f"token {step}, {name}: {len(got)} of {count} values were shown"
                 at[group] += size
     more = [g for g, n in at.items() if n != len(shown[g])]

@@ -30,6 +30,6 @@ def add_files(folder: Path, bench: Bench, taps: list[Tap], prompt: list[int], wa
     (folder / "values.txt").write_text("".join(" ".join(map(str, np.asarray(r).tolist())) + "\n" for r in rows))
     bases = [bench.base(e) for e in range(bench.engines)] if bench.memory_beats else []
     said = f"{len(want.tokens)} tokens, each token and every value right in all of {{ran}} runs: undisturbed, with stalls, with a reset in a token"
-    job = {"prompt": prompt, "tokens": want.tokens, "steps": [[[t.group, t.node, t.count, t.start] for t in shown] for shown in steps], "often": OFTEN,
-           "latency": LATENCY, "seed": 1, "bases": bases, "beat_bits": bench.beat_bits, "said": said}
+    job = {"prompt": prompt, "tokens": want.tokens, "steps": [[[t.group, t.node, t.count, t.start] for t in shown] for shown in steps],
+           "often": OFTEN, "latency": LATENCY, "seed": 1, "bases": bases, "beat_bits": bench.beat_bits, "said": said}
     (folder / "job.json").write_text(json.dumps(job | about))

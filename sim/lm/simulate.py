@@ -46,8 +46,8 @@ def play(bench: Bench, sources: Iterable[Path], mems: Path, script: Script, lane
         for mem in mems.glob("*.mem"):
             os.symlink(mem.resolve(), work / mem.name)
         (work / "script.txt").write_text("\n".join(script.lines) + "\n")
-        done = subprocess.run([binary, "script.txt", "log.txt", f"+verilator+seed+{power_up}", "+verilator+rand+reset+2"], cwd=work, env=environment(),
-                              capture_output=True, text=True)
+        command = [binary, "script.txt", "log.txt", f"+verilator+seed+{power_up}", "+verilator+rand+reset+2"]
+        done = subprocess.run(command, cwd=work, env=environment(), capture_output=True, text=True)
         said = done.stdout + done.stderr
         logs = read_logs((work / "log.txt").read_text()) if (work / "log.txt").exists() else []
         if broken := next((log.broken for log in logs if log.broken), ""):

@@ -59,7 +59,8 @@ def compare(rows: Sequence[np.ndarray], taps: Sequence[Tap], steps: Sequence[dic
                 found += filter(None, [_check(step, t, beats[at:at + size].ravel()[:t.count], values[t.node][t.start:t.start + t.count])])
                 at += size
         if len(beats) > at:
-            found.append(WrongValue(len(steps), f"group {GROUPS[group]} beyond the last token", 0, int(beats[at, 0]), 0, len(beats) - at, len(beats) - at))
+            more = len(beats) - at
+            found.append(WrongValue(len(steps), f"group {GROUPS[group]} beyond the last token", 0, int(beats[at, 0]), 0, more, more))
     return sorted(found, key=lambda w: (w.step, order.get(w.node, len(order))))
 
 
