@@ -1,8 +1,8 @@
 """cocotb tests of a language-model core: it makes tokens, and each token and every value that a tap shows is compared.
 
 Need nothing but cocotb.  job.json: prompt, tokens (to be made), k, inverse, draw (seed of the draws), seed (of stalls), steps (nodes
-shown in each step: group, name, count, first index), patience (cycles in which a token comes), often (cycles to stall, of 256), latency, beat_bits, code_bits,
-lanes, digits, bases (of the outer memories; none where weights are on the chip), cycles (of a token with answer, as computed).
+shown in each step: group, name, count, first index), patience (cycles in which a token comes), often (cycles to stall, of 256), latency,
+beat_bits, code_bits, lanes, bases (of the outer memories; none where weights are on the chip), cycles (of a token with answer, as computed).
 values.txt: a line for each vector of `steps`.  weights<e>.mem: outer memories, a beat a line.
 """
 import json

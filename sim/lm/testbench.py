@@ -15,8 +15,8 @@ STREAM_OF_TAPS = "stream.hex"
 SETTINGS = {"seed_i": 32, "often_i": 8, "latency_i": 16, "share_i": 8, "mute_i": 32, "bad_i": 32}  # what a run may change: port -> width
 STALLS = ("seed_i", "often_i")
 LITE = {"awvalid": (1, 1), "awready": (0, 1), "awaddr": (1, 8), "wvalid": (1, 1), "wready": (0, 1), "wdata": (1, 32), "wstrb": (1, 4),
-        "bvalid": (0, 1), "bready": (1, 1), "bresp": (0, 2), "arvalid": (1, 1), "arready": (0, 1), "araddr": (1, 8), "rvalid": (0, 1), "rready": (1, 1),
-        "rdata": (0, 32), "rresp": (0, 2)}  # signal -> (is an input, bits)
+        "bvalid": (0, 1), "bready": (1, 1), "bresp": (0, 2), "arvalid": (1, 1), "arready": (0, 1), "araddr": (1, 8),
+        "rvalid": (0, 1), "rready": (1, 1), "rdata": (0, 32), "rresp": (0, 2)}  # signal -> (is an input, bits)
 AXI = {"arvalid": (0, "1"), "arready": (1, "1"), "araddr": (0, "Addr"), "arlen": (0, "8"), "arsize": (0, "3"), "arburst": (0, "2"),
        "rvalid": (1, "1"), "rready": (0, "1"), "rdata": (1, "Beat"), "rresp": (1, "2"), "rlast": (1, "1")}  # the same, bits of an engine
 
