@@ -24,23 +24,7 @@ module qs_lm_unpack #(
   end else begin : gen_base3
     logic [Trits/5-1:0] bad;
     for (genvar j = 0; j < Trits / 5; j++) begin : gen_byte
-      logic [7:0] code;
-      assign code   = beat_i[8*j+:8];
-      assign bad[j] = code >= 8'd243;
-      always_comb begin
-        for (int unsigned t = 0; t < 5; t++) begin
-          on_o[5*j+t]    = 1'b0;
-          minus_o[5*j+t] = 1'b0;
-        end
-        for (int unsigned k = 0; k < 243; k++) begin
-          if (code == 8'(k)) begin
-            for (int unsigned t = 0; t < 5; t++) begin
-              on_o[5*j+t]    = k / 3 ** t % 3 != 1;
-              minus_o[5*j+t] = k / 3 ** t % 3 == 0;
-            end
-          end
-        end
-      end
+      qs_lm_trits u_trits (.code_i(beat_i[8*j+:8]), .on_o(on_o[5*j+:5]), .minus_o(minus_o[5*j+:5]), .error_o(bad[j]));
     end
     assign error_o = |bad;
   end

@@ -14,6 +14,7 @@ from sim.words import pack
 pytestmark = pytest.mark.slow
 FOLDERS = (LIBRARY, Path(__file__).parent / "sv")
 ROW = 12
+EVERY = 243, 5  # as a product: each code of a byte once
 
 
 def codes(rng: np.random.Generator, batch: int, k: int, width: int, kind: int) -> np.ndarray:
@@ -44,6 +45,8 @@ def unit(trits, encoding, engines, width, batch, lanes, products, spoil=None, se
     for n, (m, k) in enumerate(products):
         w = rng.integers(-1, 2, (m, k))
         w[0], w[1 % m] = 1, -1
+        if (m, k) == EVERY:
+            w = np.indices((3,) * k).reshape(k, m).T - 1
         x = codes(rng, batch, k, width, n % 3)
         full = np.zeros((batch, -(-k // lanes) * lanes), np.int64)
         full[:, :k] = x
@@ -74,7 +77,7 @@ def unit(trits, encoding, engines, width, batch, lanes, products, spoil=None, se
 
 def test_products(tmp_path):
     """Rows of one beat and many, rows that do not fill a group or a beat, every width, encoding and number of engines."""
-    agree([unit(5, 0, 1, 8, 1, 1, [(7, 5), (3, 17), (1, 1), (9, 12), (2, 3)]), unit(10, 0, 2, 8, 1, 2, [(7, 20), (4, 35), (1, 9), (6, 10)]),
+    agree([unit(5, 0, 1, 8, 1, 1, [(7, 5), (3, 17), EVERY, (1, 1), (9, 12), EVERY, (2, 3)]), unit(10, 0, 2, 8, 1, 2, [(7, 20), (4, 35), (1, 9), (6, 10)]),
            unit(40, 0, 3, 12, 1, 4, [(8, 70), (3, 40), (7, 120)]), unit(80, 0, 1, 8, 1, 4, [(40, 80), (6, 160), (5, 300)]),
            unit(80, 0, 4, 16, 1, 8, [(9, 170), (17, 80), (4, 400)]), unit(4, 1, 1, 8, 1, 1, [(5, 11), (9, 4), (2, 30), (30, 3)]),
            unit(64, 1, 2, 8, 1, 4, [(9, 64), (3, 130), (8, 200)]), unit(64, 1, 3, 12, 2, 8, [(7, 100), (8, 64)]),
@@ -83,7 +86,7 @@ def test_products(tmp_path):
 
 def test_illegal_codes(tmp_path):
     """In the first and the last byte of a beat, told from then on and not before."""
-    agree([unit(10, 0, 2, 8, 1, 1, [(4, 10), (3, 25)], spoil=s) for s in ((243, 0), (255, 8), (244, 8))]
+    agree([unit(10, 0, 2, 8, 1, 1, [(4, 10), (3, 25)], spoil=s) for s in [(243, 0), *((c, 8) for c in range(243, 256))]]
           + [unit(8, 1, 1, 8, 1, 1, [(4, 8), (3, 20)], spoil=s) for s in ((2, 0), (2, 14))], tmp_path, (None, 1, 2), folders=FOLDERS)
 
 
