@@ -35,6 +35,7 @@ module qs_lm_quant #(
   output logic                      code_valid_o,  // to the activation memory, never waits
   output logic [1:0]                code_buf_o,
   output logic [AddrWidth-1:0]      code_addr_o,   // in words of Lanes codes
+  output logic                      code_last_o,   // the command's last word
   output logic [Lanes*ActWidth-1:0] code_data_o,
   output logic                      norm_valid_o,  // sum_o and top_o are new, and stay until the next norm's
   output logic [SumWidth-1:0]       sum_o,
@@ -113,7 +114,7 @@ module qs_lm_quant #(
     if (asked[Read-1].more) v[VecWidth-1:0] <= {1'b0, asked[Read-1].extra};
   end
 
-  logic                        done, share, ends, dividing;
+  logic                        done, share, dividing;
   logic [Lanes*(Digits+1)-1:0] q;
   logic [VecWidth-2:0]         t;
   logic [TagWidth-1:0]         tag;
@@ -121,13 +122,13 @@ module qs_lm_quant #(
     .clk_i, .rst_ni, .valid_i(valid), .v_i(v), .top_i(top_q), .share_i(norm_q), .tag_i({last_q, buf_q}),
     .valid_o(done), .q_o(q), .top_o(t), .share_o(share), .tag_o(tag), .busy_o(dividing)
   );
-  assign ends         = tag[2];
   assign code_valid_o = done && !share;
   assign code_buf_o   = tag[1:0];
+  assign code_last_o  = tag[2];
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) code_addr_o <= '0;
-    else if (code_valid_o) code_addr_o <= ends ? '0 : code_addr_o + 1'b1;
+    else if (code_valid_o) code_addr_o <= code_last_o ? '0 : code_addr_o + 1'b1;
   end
   for (genvar l = 0; l < Lanes; l++) begin : gen_code
     assign code_data_o[l*ActWidth+:ActWidth] = q[l*(Digits+1)+:ActWidth];
@@ -157,7 +158,7 @@ module qs_lm_quant #(
     end
   end
   always_ff @(posedge clk_i) begin
-    final_  <= {final_[1:0], ends};
+    final_  <= {final_[1:0], tag[2]};
     tops[0] <= t;
     for (int k = 1; k < 3; k++) tops[k] <= tops[k-1];
     for (int l = 0; l < int'(Lanes); l++) begin
