@@ -131,7 +131,7 @@ module qs_lm_head #(
     end
     always_ff @(posedge clk_i) begin
       multiplied <= state == Draw;
-      drawn      <= (MassBits+32)'(next) * (MassBits+32)'(mass);
+      if (state == Draw) drawn <= (MassBits+32)'(next) * (MassBits+32)'(mass);
       if (state == Idle) begin
         greedy     <= cmd_k_i <= KBits'(1);
         candidates <= cmd_k_i < KBits'(Vocabs) ? cmd_k_i : KBits'(Vocabs);

@@ -6,7 +6,7 @@
 //   Down    extra = clamp(divide(num, factor[reg]), 0, 2**(VecWidth-1) - 1)
 //
 // divide(a, b) = floor(a / b + 1/2) of ir/ops.py.  Operands are read when the command is taken.  shift is below VecWidth +
-// RootWidth - 1.  Cycles in which cmd_ready_o is low: Root RootWidth + 2, Factor VecWidth + 3, Gated RootWidth + VecWidth + 4,
+// RootWidth - 1.  Cycles in which cmd_ready_o is low: Root RootWidth + 2, Factor VecWidth + 3, Gated RootWidth + VecWidth + 3,
 // Down VecWidth + 2; results are there from the next one on.
 //
 // A product is made at once, of DSP blocks; the root comes digit by digit (qs_sqrt), and so does the quotient, without restoring (see
