@@ -17,32 +17,46 @@ def place(d: Design, g: Graph, text: str, mems: dict[str, str], extra: Callable[
     design alone (rtl/*.sv).  extra(folder, design) may add files.
     UserError: the folder exists and is no design, or cannot be written.
     """
-    out = d.folder
+    def write(part: Path) -> None:
+        _write(d, g, text, mems, part)
+        if extra:
+            extra(part, d)
+    whole(d.folder, write)
+    return d
+
+
+def whole(out: Path, write: Callable[[Path], None]) -> None:
+    """A folder of a design as `write` fills it, whole or not at all; a design that is there already is replaced.
+
+    UserError: the folder exists and is no design, or cannot be written.
+    """
     if out.exists() and not (out.is_dir() and ((out / "manifest.json").exists() or not any(out.iterdir()))):
         raise UserError(f"{out} exists and is no generated design; name a new or empty folder")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
             part = Path(work) / "design"
-            _write(d, g, text, mems, part)
-            if extra:
-                extra(part, d)
+            write(part)
             part.chmod(0o755)
             if out.exists():
                 out.rename(Path(work) / "old")
             part.rename(out)
     except OSError as e:
         raise UserError(f"cannot write {out}: {e.strerror or e}") from None
-    return d
 
 
-def _write(d: Design, g: Graph, text: str, mems: dict[str, str], part: Path) -> None:
+def modules(part: Path, text: str, mems: dict[str, str]) -> None:
+    """qs_top with the library modules that it and `mems` name, and these files, into a new folder."""
     (part / "rtl").mkdir(parents=True)
     (part / f"{TOP}.sv").write_text(text)
     for path in library("\n".join([text, *(t for name, t in mems.items() if name.endswith(".sv"))])):
         shutil.copyfile(path, part / "rtl" / path.name)
     for name, words in mems.items():
         (part / name).write_text(words)
+
+
+def _write(d: Design, g: Graph, text: str, mems: dict[str, str], part: Path) -> None:
+    modules(part, text, mems)
     for name, words in files(d, g, sorted(f"rtl/{p.name}" for p in (part / "rtl").glob("*.sv"))).items():
         (part / name).parent.mkdir(exist_ok=True)
         (part / name).write_text(words)
