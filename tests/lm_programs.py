@@ -25,7 +25,8 @@ def random_lm(dim: int = 20, hidden: int = 30, layers: int = 2, vocab: int = 11,
     def mixer() -> Mixer:
         square = max(0, (words.top * dim).bit_length() - 20)
         ifg, o = [projection(dim, gain(dim, h), gate) for _ in "ifg"], projection(dim, gain(dim, wide), fine - 3)
-        return Mixer(gain(dim, h), *ifg, o, rng.integers(0, 1 << words.sigmoid - 1, dim), product, gain(dim, wide), square, int(rng.integers(1 << 16, 1 << 17)), 14)
+        lower, eps = rng.integers(0, 1 << words.sigmoid - 1, dim), int(rng.integers(1 << 16, 1 << 17))
+        return Mixer(gain(dim, h), *ifg, o, lower, product, gain(dim, wide), square, eps, 14)
 
     def glu() -> Glu:
         gates, down = projection(2 * hidden, gain(dim, h), gate), projection(dim, gain(hidden, wide), fine - 3)
