@@ -14,13 +14,13 @@ module qs_lm_epilogue #(
   parameter int unsigned SquareMost  = 0,   // largest shift of a raw command
   parameter int unsigned ResWidth    = 24,
   parameter int unsigned GateWidth   = 17,
-  parameter int unsigned PieceBits   = 8    // a gate is at most 2**(GateWidth-1) - 2**(PieceBits-1) - 1
+  parameter int unsigned PieceBits   = 8,   // a gate is at most 2**(GateWidth-1) - 2**(PieceBits-1) - 1
+  parameter int unsigned YWidth      = ResWidth > GateWidth ? ResWidth : GateWidth
 ) (
   input  logic                   clk_i,
   input  logic                   rst_ni,
   // Settings of the command whose row comes in.
-  input  logic                   raw_i,
-  input  logic                   residual_i,
+  input  logic [2:0]             mode_i,    // as in qs_lm_vector
   input  logic [FactorWidth-1:0] factor_i,
   input  logic [ShiftBits-1:0]   shift_i,
   // Rows.
@@ -35,19 +35,23 @@ module qs_lm_epilogue #(
   output logic                   valid_o,
   output logic                   first_o,
   output logic [RowBits-1:0]     row_o,
-  output logic [(ResWidth > GateWidth ? ResWidth : GateWidth)-1:0] y_o,
+  output logic [2:0]             mode_o,
+  output logic [YWidth-1:0]      y_o,
   output logic [SumWidth-1:0]    sum_o,
   output logic                   busy_o,
+  output logic                   late_o,    // rows that are no raw ones for certain
   output logic                   begun_o    // a first row is on its way
 );
-  localparam int unsigned YWidth   = ResWidth > GateWidth ? ResWidth : GateWidth;
   localparam int unsigned BWidth   = FactorWidth + 1 > AccWidth ? FactorWidth + 1 : AccWidth;
   localparam int unsigned Last     = 6;
+  localparam logic [2:0]  Raw      = 3'd0;
+  localparam logic [2:0]  Residual = 3'd4;
   typedef logic signed [AccWidth:0] twice_t;
 
   logic [Last:0]              valid, first;
   logic [Last:0][RowBits-1:0] row;
-  logic                       raw3, residual5;
+  logic                       raw, raw3;
+  logic [2:0]                 mode5;
   logic [ShiftBits-1:0]       shift3;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) valid <= '0;
@@ -56,11 +60,14 @@ module qs_lm_epilogue #(
   always_ff @(posedge clk_i) begin
     first <= {first[Last-1:0], first_i};
     row   <= {row[Last-1:0], row_i};
-    if (first[2]) raw3 <= raw_i;
+    if (first[2]) raw3 <= raw;
     if (first[2]) shift3 <= shift_i - ShiftBits'(ShiftLeast);
-    if (first[4]) residual5 <= residual_i;
+    if (first[4]) mode5 <= mode_i;
+    mode_o <= mode5;
   end
+  assign raw         = mode_i == Raw;
   assign busy_o      = |valid;
+  assign late_o      = |valid[Last:4];
   assign begun_o     = |(valid & first);
   assign valid_o     = valid[Last];
   assign first_o     = first[Last];
@@ -78,10 +85,10 @@ module qs_lm_epilogue #(
   assign brief = AccWidth'((twice + twice_t'(1)) >>> 1);
   always_ff @(posedge clk_i) begin
     acc <= acc_i;
-    a   <= raw_i ? brief : acc;
-    b   <= raw_i ? BWidth'(signed'(brief)) : BWidth'(factor_i);
+    a   <= raw ? brief : acc;
+    b   <= raw ? BWidth'(signed'(brief)) : BWidth'(factor_i);
   end
-  assign raw_valid_o = valid[0] && raw_i;
+  assign raw_valid_o = valid[0] && raw;
   assign raw_row_o   = row[0];
   assign raw_acc_o   = acc;
 
@@ -114,7 +121,7 @@ module qs_lm_epilogue #(
     .clk_i,
     .x_i     (product),
     .shift_i (shift3),
-    .bounds_i(residual5),
+    .bounds_i(mode5 == Residual),
     .y_o
   );
 

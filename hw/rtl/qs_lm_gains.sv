@@ -52,7 +52,7 @@ module qs_lm_gains #(
   typedef logic signed [VecWidth-1:0] vec_t;
 
   logic [Last:1]              valid, first;
-  logic [Last:1][RowBits-1:0] row;
+  logic [8:1][RowBits-1:0]    row;
   logic                       all8;
   logic [3:0]                 valid9;
   gain_addr_t                 gain_base1;
@@ -64,7 +64,7 @@ module qs_lm_gains #(
   end
   always_ff @(posedge clk_i) begin
     first  <= {first[Last-1:1], first_i};
-    row    <= {row[Last-1:1], row_i};
+    row    <= {row[7:1], row_i};
     valid9 <= v_valid_o;
     if (first_i) gain_base1 <= gain_base_i;
     if (first_i) more_base1 <= more_base_i;

@@ -51,6 +51,8 @@ module qs_lm_gated #(
   assign first_o = first[Last];
   assign row_o   = row[Last];
 
+  logic unused;
+  assign unused = ^a_row_i;
   logic [AccWidth-1:0]        kept, a;
   logic [ZWidth-1:0]          z;
   logic [AccWidth+ZWidth-1:0] product;

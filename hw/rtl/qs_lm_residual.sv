@@ -29,6 +29,8 @@ module qs_lm_residual #(
   typedef logic [DimBits-1:0]    dim_t;
   typedef logic signed [Width:0] sum_t;
 
+  logic unused;
+  assign unused = ^ahead_row_i;
   logic               valid, first;
   logic [RowBits-1:0] row;
   logic [Width-1:0]   h;

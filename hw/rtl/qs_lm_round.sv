@@ -23,7 +23,6 @@ module qs_lm_round #(
   localparam int unsigned Fine  = Bits / 2;
   localparam int unsigned Wide  = InWidth + 1 > OutWidth + 2 ? InWidth + 1 : OutWidth + 2;
   typedef logic signed [Wide-1:0] wide_t;  // twice what is meant
-  typedef logic signed [63:0]     bound_t;
 
   localparam wide_t Under  = wide_t'(2 * Lo - 1);   // below it the result is below lo
   localparam wide_t Over   = wide_t'(2 * Hi);       // above it the result is above hi
@@ -46,16 +45,11 @@ module qs_lm_round #(
   assign under = bounds_i ? fine < Under1 : fine < Under;
   assign over  = bounds_i ? fine > Over1 : fine > Over;
 
-  wide_t  rounded;
-  bound_t lo, hi;
-  assign rounded = (fine + wide_t'(1)) >>> 1;
-  assign lo      = bounds_i ? Lo1 : Lo;
-  assign hi      = bounds_i ? Hi1 : Hi;
   always_ff @(posedge clk_i) begin
     coarse <= coarse_next;
     rest   <= shift_i;
     fine   <= fine_next;
-    y_o    <= under ? OutWidth'(lo) : over ? OutWidth'(hi) : OutWidth'(rounded);
+    y_o    <= under ? OutWidth'(bounds_i ? Lo1 : Lo) : over ? OutWidth'(bounds_i ? Hi1 : Hi) : OutWidth'((fine + wide_t'(1)) >>> 1);
   end
 
 `ifndef SYNTHESIS
