@@ -1,7 +1,8 @@
 // What sums are worth: y = clamp(round_shift(acc * factor, shift)) to a word of the residual or of a gate; or, in a raw command,
 // the sum of round_shift(acc, shift)**2.  Meaning: ir/lm/expand.py, value and mixer.
 //
-// A command's settings stand still from its first row until that has left; rows of two commands follow each other without a gap.
+// A command's settings stand still from its first row until that has left; rows of two commands follow each other without a gap.  Each
+// place captures what it needs as the first row comes by, so first_i is never set without valid_i.
 // Raw rows leave as *_raw after one cycle and never as y, which comes after seven; ahead_row_o is the row of y, two cycles early.
 module qs_lm_epilogue #(
   parameter int unsigned AccWidth    = 17,
@@ -54,12 +55,16 @@ module qs_lm_epilogue #(
   logic [2:0]                 mode5;
   logic [ShiftBits-1:0]       shift3;
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) valid <= '0;
-    else valid <= {valid[Last-1:4], valid[3] && !raw3, valid[2:0], valid_i};
+    if (!rst_ni) begin
+      valid <= '0;
+      first <= '0;
+    end else begin
+      valid <= {valid[Last-1:4], valid[3] && !raw3, valid[2:0], valid_i};
+      first <= {first[Last-1:4], first[3] && !raw3, first[2:0], first_i};
+    end
   end
   always_ff @(posedge clk_i) begin
-    first <= {first[Last-1:0], first_i};
-    row   <= {row[Last-1:0], row_i};
+    row <= {row[Last-1:0], row_i};
     if (first[2]) raw3 <= raw;
     if (first[2]) shift3 <= shift_i - ShiftBits'(ShiftLeast);
     if (first[4]) mode5 <= mode_i;
@@ -68,7 +73,7 @@ module qs_lm_epilogue #(
   assign raw         = mode_i == Raw;
   assign busy_o      = |valid;
   assign late_o      = |valid[Last:4];
-  assign begun_o     = |(valid & first);
+  assign begun_o     = |first;
   assign valid_o     = valid[Last];
   assign first_o     = first[Last];
   assign row_o       = row[Last];

@@ -59,11 +59,15 @@ module qs_lm_gains #(
   more_addr_t                 more_base1;
   logic [4*ShiftBits-1:0]     shifts5;
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) valid <= '0;
-    else valid <= {valid[Last-1:1], valid_i};
+    if (!rst_ni) begin
+      valid <= '0;
+      first <= '0;
+    end else begin
+      valid <= {valid[Last-1:1], valid_i};
+      first <= {first[Last-1:1], first_i};
+    end
   end
   always_ff @(posedge clk_i) begin
-    first  <= {first[Last-1:1], first_i};
     row    <= {row[7:1], row_i};
     valid9 <= v_valid_o;
     if (first_i) gain_base1 <= gain_base_i;
@@ -74,7 +78,7 @@ module qs_lm_gains #(
     if (first[7]) all8 <= all_i;
   end
   assign busy_o    = |valid;
-  assign begun_o   = |(valid & first);
+  assign begun_o   = |first;
   assign v_valid_o = {valid[8], {2{valid[8] && all8}}, valid[8]};
   assign v_row_o   = row[8];
 

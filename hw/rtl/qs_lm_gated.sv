@@ -37,16 +37,20 @@ module qs_lm_gated #(
   logic [Last:1][RowBits-1:0] row;
   logic [ShiftBits-1:0]       shift5;
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) valid <= '0;
-    else valid <= {valid[Last-1:1], ahead_valid_i};
+    if (!rst_ni) begin
+      valid <= '0;
+      first <= '0;
+    end else begin
+      valid <= {valid[Last-1:1], ahead_valid_i};
+      first <= {first[Last-1:1], ahead_first_i};
+    end
   end
   always_ff @(posedge clk_i) begin
-    first <= {first[Last-1:1], ahead_first_i};
     row   <= {row[Last-1:1], ahead_row_i};
     if (first[4]) shift5 <= shift_i - ShiftBits'(ShiftLeast);
   end
   assign busy_o  = |valid;
-  assign begun_o = |(valid & first);
+  assign begun_o = |first;
   assign valid_o = valid[Last];
   assign first_o = first[Last];
   assign row_o   = row[Last];

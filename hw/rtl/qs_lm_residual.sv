@@ -48,18 +48,22 @@ module qs_lm_residual #(
   );
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) {valid_o, valid} <= 2'b00;
-    else {valid_o, valid} <= {valid, y_valid_i || e_valid_i};
+    if (!rst_ni) begin
+      {valid_o, valid} <= 2'b00;
+      {first_o, first} <= 2'b00;
+    end else begin
+      {valid_o, valid} <= {valid, y_valid_i || e_valid_i};
+      {first_o, first} <= {first, (e_valid_i && e_first_i) || (y_valid_i && y_first_i)};
+    end
   end
   always_ff @(posedge clk_i) begin
-    {first_o, first} <= {first, e_valid_i ? e_first_i : y_first_i};
-    row              <= e_valid_i ? e_row_i : y_row_i;
-    row_o            <= row;
-    sum              <= e_valid_i ? sum_t'(signed'(e_i)) : sum_t'(signed'(y_i)) + sum_t'(signed'(h));
-    h_o              <= sum[Width] == sum[Width-1] ? sum[Width-1:0] : {sum[Width], {(Width - 1){!sum[Width]}}};
+    row   <= e_valid_i ? e_row_i : y_row_i;
+    row_o <= row;
+    sum   <= e_valid_i ? sum_t'(signed'(e_i)) : sum_t'(signed'(y_i)) + sum_t'(signed'(h));
+    h_o   <= sum[Width] == sum[Width-1] ? sum[Width-1:0] : {sum[Width], {(Width - 1){!sum[Width]}}};
   end
   assign busy_o  = valid || valid_o;
-  assign begun_o = (valid && first) || (valid_o && first_o);
+  assign begun_o = first || first_o;
 
 `ifndef SYNTHESIS
   initial if (EmbWidth > Width) $fatal(1, "%m: embeddings of %0d bits in a residual of %0d", EmbWidth, Width);

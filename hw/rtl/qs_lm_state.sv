@@ -69,15 +69,18 @@ module qs_lm_state #(
   logic                       input3, fresh4, input8;
   word_t                      base1, base8, word1, word2, word8;
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) {gate_valid_o, valid} <= '0;
-    else {gate_valid_o, valid} <= {state_valid_o, valid[Last-1:1], ahead_valid_i};
+    if (!rst_ni) begin
+      {gate_valid_o, valid} <= '0;
+      {gate_first_o, first} <= '0;
+    end else begin
+      {gate_valid_o, valid} <= {state_valid_o, valid[Last-1:1], ahead_valid_i};
+      {gate_first_o, first} <= {first[Last] && input8, first[Last-1:1], ahead_first_i};
+    end
   end
   always_ff @(posedge clk_i) begin
-    first        <= {first[Last-1:1], ahead_first_i};
-    row          <= {row[Last-1:1], ahead_row_i};
-    gate_first_o <= first[Last];
-    gate_row_o   <= row[Last];
-    word2        <= word1;
+    row        <= {row[Last-1:1], ahead_row_i};
+    gate_row_o <= row[Last];
+    word2      <= word1;
     if (ahead_first_i) base1 <= word_t'(base_i);
     if (first[2]) input3 <= input_i;
     if (first[3]) fresh4 <= fresh_i;
@@ -90,7 +93,7 @@ module qs_lm_state #(
   assign state_valid_o  = valid[8] && input8;
   assign row_o          = row[8];
   assign busy_o         = |valid || gate_valid_o;
-  assign begun_o        = |(valid & first) || (gate_valid_o && gate_first_o);
+  assign begun_o        = |first || gate_first_o;
 
   logic [Sigmoid-1:0]    forget3, forget4;
   logic [Sigmoid:0]      lower3, lower4, lower5, lower6, lower7, rest7;

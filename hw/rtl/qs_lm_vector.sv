@@ -35,13 +35,13 @@ module qs_lm_vector #(
   parameter int unsigned        StateWidth   = 32,
   // Curves: bits of a value and of a slope, shift and bounds.
   parameter int unsigned        ValueWidth   = 30,
-  parameter int unsigned        SlopeWidth   = 17,
-  parameter int unsigned        SigmoidShift = 12,
+  parameter int unsigned        SlopeWidth   = 14,
+  parameter int unsigned        SigmoidShift = 8,
   parameter logic signed [63:0] SigmoidLo    = 0,
   parameter logic signed [63:0] SigmoidHi    = 65535,
   parameter int unsigned        SiluShift    = 12,
   parameter logic signed [63:0] SiluLo       = -65536,
-  parameter logic signed [63:0] SiluHi       = 65535,
+  parameter logic signed [63:0] SiluHi       = 65407,
   // Every shift lies between its bounds.
   parameter int unsigned        ShiftBits    = 6,
   parameter int unsigned        ValueLeast   = 0,     // of factors
@@ -207,7 +207,7 @@ module qs_lm_vector #(
     .factor_i   (factor),
     .shift_i    (shift),
     .valid_i    (s_take),
-    .first_i    (first),
+    .first_i    (s_take && first),
     .row_i      (s_row_i),
     .acc_i      (s_acc_i),
     .raw_valid_o(raw_valid),
@@ -230,13 +230,17 @@ module qs_lm_vector #(
   logic [11:7][RowBits-1:0] c_row;
   logic [CurveWidth-1:0]    curve;
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) c_valid <= '0;
-    else c_valid <= {c_valid[10:7], y_valid && y_mode != Residual};
+    if (!rst_ni) begin
+      c_valid <= '0;
+      c_first <= '0;
+    end else begin
+      c_valid <= {c_valid[10:7], y_valid && y_mode != Residual};
+      c_first <= {c_first[10:7], y_first && y_mode != Residual};
+    end
   end
   always_ff @(posedge clk_i) begin
-    c_first <= {c_first[10:7], y_first};
-    c_row   <= {c_row[10:7], y_row};
-    c_glu   <= {c_glu[10:7], y_mode == Glu};
+    c_row <= {c_row[10:7], y_row};
+    c_glu <= {c_glu[10:7], y_mode == Glu};
   end
   qs_lm_curve #(
     .InWidth   (GateWidth),
@@ -286,7 +290,7 @@ module qs_lm_vector #(
     .fresh_i       (fresh),
     .base_i        (base),
     .ahead_valid_i (c_valid[7] && !c_glu[7]),
-    .ahead_first_i (c_first[7]),
+    .ahead_first_i (c_first[7] && !c_glu[7]),
     .ahead_row_i   (c_row[7]),
     .x_i           (curve),
     .forget_valid_o(forget_valid),
@@ -307,13 +311,15 @@ module qs_lm_vector #(
   logic [21:17][RowBits-1:0] z_row;
   logic [GateWidth-1:0]      silu;
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) z_valid <= '0;
-    else z_valid <= {z_valid[20:17], gate_valid};
+    if (!rst_ni) begin
+      z_valid <= '0;
+      z_first <= '0;
+    end else begin
+      z_valid <= {z_valid[20:17], gate_valid};
+      z_first <= {z_first[20:17], gate_first};
+    end
   end
-  always_ff @(posedge clk_i) begin
-    z_first <= {z_first[20:17], gate_first};
-    z_row   <= {z_row[20:17], gate_row};
-  end
+  always_ff @(posedge clk_i) z_row <= {z_row[20:17], gate_row};
   qs_lm_curve #(
     .InWidth   (GateWidth),
     .OutWidth  (GateWidth),
@@ -354,7 +360,7 @@ module qs_lm_vector #(
     .a_row_i      (raw_row),
     .a_i          (raw_acc),
     .ahead_valid_i(glu9 || z_valid[19]),
-    .ahead_first_i(glu9 ? c_first[9] : z_first[19]),
+    .ahead_first_i((c_first[9] && c_glu[9]) || z_first[19]),
     .ahead_row_i  (glu9 ? c_row[9] : z_row[19]),
     .z_i          (glu11 ? curve[GateWidth-1:0] : silu),
     .valid_o      (w_valid),
@@ -422,7 +428,7 @@ module qs_lm_vector #(
     .more_base_i  (base),
     .shifts_i     (gain_shifts),
     .valid_i      (h_valid || w_valid),
-    .first_i      (h_valid ? h_first : w_first),
+    .first_i      (h_first || w_first),
     .row_i        (h_valid ? h_row : w_row),
     .x_i          (h_valid ? XWidth'(signed'(h)) : XWidth'(signed'(w))),
     .v_valid_o    (v_valid),
@@ -441,7 +447,7 @@ module qs_lm_vector #(
   assign others = |c_valid || state_busy || |z_valid || w_busy || h_busy || v_busy;
   assign late   = others || y_late || (y_busy && mode != Raw);
   assign busy_o = open || y_busy || others;
-  assign begun  = y_begun || |(c_valid & c_first) || state_begun || |(z_valid & z_first) || w_begun || h_begun || v_begun;
+  assign begun  = y_begun || |c_first || state_begun || |z_first || w_begun || h_begun || v_begun;
 
   if (Taps) begin : gen_taps
     logic [TagWidth-1:0] tag;
