@@ -3,7 +3,7 @@
 Need nothing but cocotb.  job.json: prompt, tokens (to be made), k, inverse, draw (seed of the draws), seed (of stalls), steps (nodes
 shown in each step: group, name, count, first index), patience (cycles in which a token comes), often (cycles to stall, of 256), latency,
 beat_bits, code_bits, lanes, bases (of the outer memories; none where weights are on the chip), cycles (of a token with answer, as computed).
-values.txt: a line for each vector of `steps`.  weights<e>.mem: outer memories, a beat a line.
+values.txt: a line for each vector of `steps`.  weights<ee>.mem: outer memories, a beat a line.
 """
 import json
 import random
@@ -88,7 +88,7 @@ def start(dut, job: dict, often: int, latency: int) -> tuple:
     chance, seed = often / 256, job["seed"]
     dut.flush_i.value, dut.seed_i.value, dut.often_i.value = 0, seed if often else 0, often
     lite, source, sink = axi.Lite(dut, "s_axil", chance, seed), axi.Source(dut, "s_axis", chance, seed + 1), axi.Sink(dut, "m_axis", chance, seed + 2)
-    beats = [[int(line, 16) for line in Path(f"weights{e}.mem").read_text().split()] for e in range(len(job["bases"]))]
+    beats = [[int(line, 16) for line in Path(f"weights{e:02}.mem").read_text().split()] for e in range(len(job["bases"]))]
     memory = [axi.Memory(dut, "m_axi", job["beat_bits"], beats, job["bases"], latency=latency, chance=chance, seed=seed + 3)] if beats else []
     return lite, source, sink, [lite, source, sink, *memory]
 

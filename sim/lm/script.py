@@ -14,11 +14,6 @@ ERRORS = {1 << 8: "illegal code among the weights", 1 << 9: "the memory answered
           1 << 11: "token out of the vocabulary"}
 
 
-def reasons(status: int) -> list[str]:
-    """The errors of a STATUS, in words."""
-    return [text for bit, text in ERRORS.items() if status & bit]
-
-
 class Script:
     """Commands of the driver, line by line."""
 
@@ -40,6 +35,10 @@ class Script:
     def wait(self, cycles: int) -> "Script": return self.add("wait", cycles)
 
     def write(self, address: int, value: int) -> "Script": return self.add("write", address, value)
+
+    def base(self, engine: int, address: int) -> "Script":
+        """Where an engine's weights stand in the outer memory."""
+        return self.write(Reg.BASE + 8 * engine, address & 0xffffffff).write(Reg.BASE + 8 * engine + 4, address >> 32)
 
     def read(self, *addresses: int) -> "Script":
         for a in addresses:

@@ -8,7 +8,8 @@ import numpy as np
 from hw.lm.taps import Tap
 
 from . import testbench
-from .simulate import PARTS, Reference
+from .play import PARTS
+from .reference import Reference
 from .testbench import Bench
 
 HERE = Path(__file__).parent

@@ -1,6 +1,6 @@
 """The bench around a language-model core: its registers and streams are the bench's ports, recorders stand within.
 
-    weights<e>.mem   in: the outer memory of engine e, a beat a line
+    weights<ee>.mem  in: the outer memory of engine e, a beat a line
     tap<g>.hex       out, if taps are asked for: a line for each beat of group g
     stream.hex       out: a line for each beat of m_axis_tap, TLAST above the data
 
@@ -95,7 +95,7 @@ def _memory(e: int, b: Bench) -> str:
   logic unused{e};
   assign unused{e} = ^beats{e};
   qs_axi_memory #(
-    .DataWidth(Beat), .AddrWidth(Addr), .Beats({b.memory_beats}), .Base({b.base(e)}), .Salt({e + 1}), .File("weights{e}.mem")
+    .DataWidth(Beat), .AddrWidth(Addr), .Beats({b.memory_beats}), .Base({b.base(e)}), .Salt({e + 1}), .File("weights{e:02}.mem")
   ) u_memory{e} (
     .clk_i, .rst_ni, .seed_i, .often_i, .latency_i, .share_i, .mute_i, .bad_i, .beats_o(beats{e}), {pins}
   );"""

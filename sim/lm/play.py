@@ -1,4 +1,4 @@
-"""A language-model core in Verilator: a prompt in, simulated tokens out, with the cycles that they took."""
+"""Scripts carried out on the bench of a language-model core, in Verilator."""
 import os
 import subprocess
 import tempfile
@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from ir import UserError
-from ir.lm import Program, Sampler, generate
 
 from ..build import How, complaint, kept
 from ..tools import environment
@@ -56,18 +55,3 @@ def play(bench: Bench, sources: Iterable[Path], mems: Path, script: Script, lane
             raise UserError(f"the simulation stopped: {complaint(said)}")
         rows = [taps.recorded(work, g, bench.digits, lanes, code_bits) for g in range(testbench.TAP_GROUPS)] if bench.taps else []
         return Played(logs, rows, (work / testbench.STREAM_OF_TAPS).read_bytes())
-
-
-@dataclass(frozen=True)
-class Reference:
-    """What the graph says: tokens after the prompt, the values of each step that taps show, and in which steps an answer was wanted."""
-    tokens: list[int]
-    steps: list[dict[str, np.ndarray]]
-    answered: list[bool]
-
-
-def reference(p: Program, prompt: list[int], count: int, sampler: Sampler, shown: set[str]) -> Reference:
-    """Run the graph, token by token; shown: the nodes whose values are kept."""
-    steps: list[dict[str, np.ndarray]] = []
-    tokens = list(generate(p, prompt, count, sampler, lambda token, values: steps.append({k: v for k, v in values.items() if k in shown})))
-    return Reference(tokens, steps, [t >= len(prompt) - 1 for t in range(len(steps))])
