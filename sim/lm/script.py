@@ -55,9 +55,13 @@ class Script:
 
     def run(self, prompt, count: int, patience: int, k: int = 1, inverse: int = 256, seed: int = 1, keep: bool = False) -> "Script":
         """A whole run: a prompt in, `count` tokens out, and the registers that tell of it."""
-        self.write(Reg.TOKENS, count).write(Reg.K, k).write(Reg.INVTEMP, inverse).write(Reg.SEED, seed)
-        self.write(Reg.CONTROL, 1 | 4 * keep).prompt(prompt).tokens(count, patience).until(Reg.STATUS, BUSY, 0, 1000)
+        self.start(prompt, count, k, inverse, seed, keep).tokens(count, patience).until(Reg.STATUS, BUSY, 0, 1000)
         return self.read(Reg.STATUS, Reg.CYCLES, Reg.HIGH, Reg.PROMPT, Reg.MADE, Reg.LAST, Reg.UNDERRUNS)
+
+    def start(self, prompt, count: int, k: int = 1, inverse: int = 256, seed: int = 1, keep: bool = False) -> "Script":
+        """The beginning of a run, of which nothing is waited for."""
+        self.write(Reg.TOKENS, count).write(Reg.K, k).write(Reg.INVTEMP, inverse).write(Reg.SEED, seed)
+        return self.write(Reg.CONTROL, 1 | 4 * keep).prompt(prompt)
 
 
 class Token(NamedTuple):
