@@ -3,10 +3,13 @@ from pathlib import Path as File
 
 import numpy as np
 import pytest
+import torch
 
 from checks import agree
-from ir.lm import Curve, Words, words_of
+from ir.lm import Curve, Program, Stepper, Words, words_of
 from lm_vector import EMBED, FORGET, GLU, INPUT, RAW, RESIDUAL, Path
+from quant import MatMulFreeLM
+from quant.ternary.matmulfree_lower import program
 from sim.build import LIBRARY
 
 pytestmark = pytest.mark.slow
@@ -85,3 +88,67 @@ def test_corners(tmp_path):
            corner(Words(code_bits=16, factor_bits=22, vector_bits=30, residual_bits=32, residual=20, whole=6, gate=14, state=28), 32, 16, 2, 8, 29, 32, 2,
                   SquareMost=9).check()],
           tmp_path, folders=FOLDERS)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(3)
+    net = MatMulFreeLM(7, 24, 2, hidden=32)
+    for name, p in net.named_parameters():
+        if name.endswith("norm.weight"):
+            torch.nn.init.normal_(p, 1, 0.4)
+    torch.nn.init.normal_(net.lower_bounds)
+    return program(net)
+
+
+def play(p: Program, tokens: list[int]) -> Path:
+    """The commands of a program for some tokens, with the sums and factors of ir.lm's graph; each intermediate is compared with the graph's."""
+    norms = [(g.gain, u) for m in p.layers for g, u in ((m.attn.o, m.attn.gated_unit), (m.mlp.gate, m.mlp.unit), (m.mlp.down, m.mlp.gated_unit))]
+    inputs = [(m.attn.g.gain, m.attn.unit) for m in p.layers]
+    made = [*inputs, *norms, (p.head.gain, p.unit)]
+    base = np.cumsum([0] + [len(g.mul) for g, _ in made]).tolist()
+    path = Path(p.words, p.dim, p.hidden, len(p.layers), p.sigmoid, p.silu, np.concatenate([np.stack([g.mul, u.mul], 1) for g, u in made]),
+                np.concatenate([np.stack([m.attn.f.gain.mul, m.attn.i.gain.mul], 1) for m in p.layers]), np.concatenate([m.attn.lower for m in p.layers]),
+                acc_bits=14, limits={"SquareMost": 3})
+
+    def vectors(k: int, layer: int | None = None) -> dict:
+        more = [] if layer is None else [p.layers[layer].attn.f.gain, p.layers[layer].attn.i.gain]
+        first, unit = made[k]
+        shifts = (first.shift, *(g.shift for g in more or (first, first)), unit.shift)
+        return dict(gain_shifts=shifts, gain_base=base[k], everything=bool(more), base=(layer or 0) * p.dim)
+
+    def same(mine, *names: str) -> None:
+        for name, part in zip(names, [mine] if len(names) == 1 else mine):
+            assert np.array_equal(part[:values[name].size], values[name]), name
+
+    stepper, layers = Stepper(p), len(p.layers)
+    for step, token in enumerate(tokens):
+        values = stepper.step(token)
+        path.command(EMBED, p.embeddings[token], **vectors(0, 0))
+        for n, m in enumerate(p.layers):
+            at, mlp, up = f"layers.{n}.attn.", f"layers.{n}.mlp.", layers + 3 * n
+            same(path.vectors, f"{at}g_proj.in", f"{at}f_proj.in", f"{at}i_proj.in", f"{at}norm.u")
+            path.command(RAW, values[f"{at}g_proj"], shift=m.attn.square)
+            path.command(FORGET, values[f"{at}f_proj"], int(values[f"{at}f_proj.factor"][0]), m.attn.f.shift, base=n * p.dim)
+            path.command(INPUT, values[f"{at}i_proj"], int(values[f"{at}i_proj.factor"][0]), m.attn.i.shift, m.attn.product,
+                         **vectors(up) | {"base": n * p.dim}, fresh=step == 0)
+            path.ask()
+            same([path.gate, path.state[n * p.dim:], path.vectors[0], path.vectors[3]], f"{at}forget", f"{at}state", f"{at}o_proj.in", f"{at}gated.norm.u")
+            path.command(RESIDUAL, values[f"{at}o_proj"], int(values[f"{at}o_proj.factor"][0]), m.attn.o.shift, **vectors(up + 1))
+            same([path.h, path.vectors[0], path.vectors[3]], f"{at}residual", f"{mlp}gate_proj.in", f"{mlp}norm.u")
+            u, v = np.split(values[f"{mlp}gate_proj"], 2)
+            path.command(RAW, v)
+            path.command(GLU, u, int(values[f"{mlp}gate_proj.factor"][0]), m.mlp.gate.shift, m.mlp.product, **vectors(up + 2))
+            path.ask()
+            same([path.vectors[0], path.vectors[3]], f"{mlp}down_proj.in", f"{mlp}gated.norm.u")
+            last = n == layers - 1
+            path.command(RESIDUAL, values[f"{mlp}down_proj"], int(values[f"{mlp}down_proj.factor"][0]), m.mlp.down.shift,
+                         **vectors(len(made) - 1 if last else n + 1, None if last else n + 1))
+            same(path.h, f"{mlp}residual")
+        same([path.vectors[0], path.vectors[3]], "lm_head.in", "norm.u")
+    return path
+
+
+def test_a_model(model, tmp_path):
+    """Every intermediate of ir.lm's graph, over tokens that begin with no state and go on with one."""
+    agree([play(model, [3, 1, 6]).check()], tmp_path, (None, 5), folders=FOLDERS)
