@@ -93,7 +93,7 @@ def top(params: dict[str, int], model: str) -> str:
     ports = re.search(r"\n\) \(\n(.*?)\n\);\n", text, re.S).group(1)
     names = re.findall(r"(\w+)(?=,|$)", re.sub(r"//.*", "", ports), re.M)
     far = {"TapWidth": max(64, params["Lanes"] * params["ActWidth"]), "AddrWidth": 32,
-           "BeatBits": 2 * params["Trits"] if params["TwoBit"] else params["Trits"] // 5 * 8}
+           "BeatBits": 2 * params["Trits"] if params["Encoding"] == 1 else params["Trits"] // 5 * 8}
     fixed = ", ".join(f"localparam int unsigned {k} = {v}" for k, v in ({"Engines": params["Engines"]} | far).items())
     given = {k: literal(v) for k, v in params.items()} | {"Model": f"32'h{model[:8]}", "WeightFile": f'"{WEIGHTS}"'}
     given |= {k: f'"{v}"' for k, v in FILES.items()}

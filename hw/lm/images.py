@@ -8,7 +8,7 @@ from ir.lm.sample import COARSE, FINE, NAT_BITS
 from ir.lm.words import GAIN_BITS, SHARE, STATE_BITS
 from ir.ops import round_shift
 
-from .layout import Machine, Run, stream
+from .layout import ENCODINGS, Machine, Run, stream
 from .micro import SHIFT_BITS, Step, gains, words
 
 FILES = {"ProgFile": "program.mem", "GainFile": "gains.mem", "MoreFile": "more.mem", "LowerFile": "lower.mem", "CurvesFile": "curves.mem",
@@ -32,7 +32,7 @@ def params(p: Program, m: Machine, runs: list[Run], program: list[Step]) -> dict
     last = runs[-1]
     return {
         "Dim": p.dim, "Hidden": p.hidden, "Layers": len(p.layers), "Vocab": p.tokens, "Engines": m.engines, "Trits": m.trits,
-        "TwoBit": int(m.two_bit), "Lanes": m.lanes, "ActWidth": w.code_bits, "TopK": min(m.top_k, p.tokens), "Far": int(m.far), "Taps": int(m.taps),
+        "Encoding": ENCODINGS.index(m.encoding), "Lanes": m.lanes, "ActWidth": w.code_bits, "TopK": min(m.top_k, p.tokens), "Far": int(m.far), "Taps": int(m.taps),
         "WeightWords": last.at + last.length(m), "ProgWords": len(program),
         "AccWidth": signed_bits([w.top * depth]), "FactorWidth": w.factor_bits, "ResWidth": w.residual_bits, "VecWidth": w.vector_bits,
         "GainWidth": GAIN_BITS, "EmbWidth": signed_bits(p.embeddings), "ShareBits": SHARE, "NormWidth": ((depth + 1) << 2 * SHARE).bit_length(),

@@ -12,7 +12,7 @@ import numpy as np
 from ir import UserError
 from ir.lm import Program
 
-ENCODINGS = ("base3", "two_bit")
+ENCODINGS = ("base3", "two_bit", "fields")  # in the order of hw/rtl/qs_lm_unpack.sv
 ENGINES, LANES, TOP_K = 24, 16, 64  # at most
 
 
@@ -33,7 +33,7 @@ class Machine:
 
     def __post_init__(self):
         if self.encoding not in ENCODINGS:
-            raise UserError(f"unknown encoding {self.encoding!r} of weights; give {' or '.join(ENCODINGS)}")
+            raise UserError(f"unknown encoding {self.encoding!r} of weights; give {', '.join(ENCODINGS)}")
         step = 4 if self.two_bit else 5
         if self.trits < step or self.trits % step:
             raise UserError(f"{self.trits} trits a beat: give a multiple of {step} with weights in {self.encoding}")
@@ -43,7 +43,7 @@ class Machine:
         if self.lanes & self.lanes - 1 or self.trits % self.lanes:
             raise UserError(f"{self.lanes} lanes: give a power of two that divides the {self.trits} trits of a beat")
         if self.far and (self.beat_bits < 8 or self.beat_bits & self.beat_bits - 1):
-            raise UserError(f"a beat of {self.beat_bits} bits from an outer memory: give trits that make a power of two, such as 80 in base3, "
+            raise UserError(f"a beat of {self.beat_bits} bits from an outer memory: give trits that make a power of two, such as 80 in base3 or fields, "
                             "64 in two_bit")
 
     @property
@@ -107,7 +107,23 @@ def stream(all_runs: list[Run], m: Machine, engine: int) -> np.ndarray:
 
 
 def pack(trits: np.ndarray, m: Machine) -> np.ndarray:
-    """(n, trits) -> (n, bytes): sum of (t + 1) * 3**j of five, or 2 bits each (01 is 1, 11 is -1), the first lowest."""
+    """(n, trits) -> (n, bytes): sum of (t + 1) * 3**j of five, their code in fields, or 2 bits each (01 is 1, 11 is -1), the first lowest."""
     if m.two_bit:
         return ((trits.reshape(len(trits), -1, 4) & 3) << np.arange(0, 8, 2)).sum(2).astype(np.uint8)
-    return ((trits.reshape(len(trits), -1, 5).astype(np.int64) + 1) * 3 ** np.arange(5)).sum(2).astype(np.uint8)
+    base3 = ((trits.reshape(len(trits), -1, 5).astype(np.int64) + 1) * 3 ** np.arange(5)).sum(2).astype(np.uint8)
+    return FIELDS[base3] if m.encoding == "fields" else base3
+
+
+def _fields(t: tuple[int, ...]) -> int:
+    """The byte that hw/rtl/qs_lm_fields.sv reads as five trits."""
+    def field(v: int) -> int: return v & 3
+    if t[2] != -1:
+        three = (t[2] == 1) << 4 | field(t[1]) << 2 | field(t[0])
+    else:
+        three = (t[1] == 1) << 4 | field(t[0]) << 2 | 0b10 if t[1] != -1 else 0b10 << 2 | field(t[0])
+    if t[3] == t[4] == -1:
+        return (three >> 2) << 5 | 0b110 << 2 | three & 3
+    return ((t[4] == 1) << 2 | field(t[3]) if t[4] != -1 else (t[3] == 1) << 2 | 0b10) << 5 | three
+
+
+FIELDS = np.array([_fields(tuple(k // 3 ** j % 3 - 1 for j in range(5))) for k in range(243)], np.uint8)  # of a byte in base 3

@@ -19,7 +19,7 @@ module qs_lm_core #(
   parameter int unsigned        Vocab        = 4,
   parameter int unsigned        Engines      = 1,
   parameter int unsigned        Trits        = 5,
-  parameter bit                 TwoBit       = 0,
+  parameter int unsigned        Encoding     = 0,
   parameter int unsigned        Lanes        = 1,
   parameter int unsigned        ActWidth     = 8,
   parameter int unsigned        TopK         = 1,
@@ -79,7 +79,7 @@ module qs_lm_core #(
   // Follow from the others.
   parameter int unsigned        TokenBits    = Vocab > 1 ? $clog2(Vocab) : 1,
   parameter int unsigned        KBits        = $clog2(TopK + 1),
-  parameter int unsigned        BeatBits     = TwoBit ? 2 * Trits : Trits / 5 * 8,
+  parameter int unsigned        BeatBits     = Encoding == 1 ? 2 * Trits : Trits / 5 * 8,
   parameter int unsigned        TapWidth     = Lanes * ActWidth > 64 ? Lanes * ActWidth : 64
 ) (
   input  logic                              clk_i,
@@ -247,7 +247,7 @@ module qs_lm_core #(
   logic [RowBits-1:0]              row;
   logic [AccWidth-1:0]             acc;
   qs_lm_gemv #(
-    .Engines(Engines), .Trits(Trits), .ActWidth(ActWidth), .AccWidth(AccWidth), .Encoding(32'(TwoBit)), .Lanes(Lanes), .Bufs(3), .Depth(Beats),
+    .Engines(Engines), .Trits(Trits), .ActWidth(ActWidth), .AccWidth(AccWidth), .Encoding(Encoding), .Lanes(Lanes), .Bufs(3), .Depth(Beats),
     .RowBits(RowBits)
   ) u_gemv (
     .clk_i, .rst_ni, .x_valid_i(code_valid), .x_ready_o(x_ready), .x_data_i({code_buf, code_addr == '0, codes}),

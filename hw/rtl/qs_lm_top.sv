@@ -27,7 +27,7 @@ module qs_lm_top #(
   parameter int unsigned        Vocab        = 4,
   parameter int unsigned        Engines      = 1,
   parameter int unsigned        Trits        = 5,
-  parameter bit                 TwoBit       = 0,
+  parameter int unsigned        Encoding     = 0,
   parameter int unsigned        Lanes        = 1,
   parameter int unsigned        ActWidth     = 8,
   parameter int unsigned        TopK         = 1,
@@ -86,7 +86,7 @@ module qs_lm_top #(
   parameter                     ExpFile      = "",
   parameter logic [31:0]        Model        = '0,
   // Follow from the others.
-  parameter int unsigned        BeatBits     = TwoBit ? 2 * Trits : Trits / 5 * 8,
+  parameter int unsigned        BeatBits     = Encoding == 1 ? 2 * Trits : Trits / 5 * 8,
   parameter int unsigned        TapWidth     = Lanes * ActWidth > 64 ? Lanes * ActWidth : 64
 ) (
   input  logic                              clk_i,
@@ -171,7 +171,7 @@ module qs_lm_top #(
     assign bases[e] = AddrWidth'(base[e]);
   end
   qs_lm_core #(
-    .Dim(Dim), .Hidden(Hidden), .Layers(Layers), .Vocab(Vocab), .Engines(Engines), .Trits(Trits), .TwoBit(TwoBit), .Lanes(Lanes),
+    .Dim(Dim), .Hidden(Hidden), .Layers(Layers), .Vocab(Vocab), .Engines(Engines), .Trits(Trits), .Encoding(Encoding), .Lanes(Lanes),
     .ActWidth(ActWidth), .TopK(TopK), .Far(Far), .Taps(Taps), .AddrWidth(AddrWidth), .Burst(Burst), .Ahead(Ahead), .Limit(Limit),
     .WeightWords(WeightWords), .ProgWords(ProgWords), .AccWidth(AccWidth), .FactorWidth(FactorWidth), .ResWidth(ResWidth), .VecWidth(VecWidth),
     .GainWidth(GainWidth), .EmbWidth(EmbWidth), .ShareBits(ShareBits), .NormWidth(NormWidth), .SquareWidth(SquareWidth), .NumWidth(NumWidth),

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from checks import Check, agree
-from lm_beats import streams
-from sim import Case
+from lm_beats import beats, streams
+from sim import Case, run_modules
 from sim.build import LIBRARY
 from sim.module import run_timed
 from sim.words import pack
@@ -66,7 +66,7 @@ def unit(trits, encoding, engines, width, batch, lanes, products, spoil=None, se
         told.append(1)
         for own in weights:
             own += own[-1:] * -(-k // trits)
-        bits = 2 if encoding else 8
+        bits = 2 if encoding == 1 else 8
         weights[-1][-1] = weights[-1][-1] & ~((1 << bits) - 1 << bit) | code << bit
         want += [None] * engines
     params = dict(Engines=engines, Trits=trits, ActWidth=width, Batch=batch, AccWidth=acc, Encoding=encoding, Lanes=lanes, Bufs=bufs, Depth=depth,
@@ -81,13 +81,32 @@ def test_products(tmp_path):
            unit(40, 0, 3, 12, 1, 4, [(8, 70), (3, 40), (7, 120)]), unit(80, 0, 1, 8, 1, 4, [(40, 80), (6, 160), (5, 300)]),
            unit(80, 0, 4, 16, 1, 8, [(9, 170), (17, 80), (4, 400)]), unit(4, 1, 1, 8, 1, 1, [(5, 11), (9, 4), (2, 30), (30, 3)]),
            unit(64, 1, 2, 8, 1, 4, [(9, 64), (3, 130), (8, 200)]), unit(64, 1, 3, 12, 2, 8, [(7, 100), (8, 64)]),
-           unit(20, 0, 2, 8, 2, 1, [(7, 33), (5, 20)]), unit(12, 1, 4, 16, 2, 4, [(6, 30), (1, 12), (13, 5)])], tmp_path, folders=FOLDERS)
+           unit(20, 0, 2, 8, 2, 1, [(7, 33), (5, 20)]), unit(12, 1, 4, 16, 2, 4, [(6, 30), (1, 12), (13, 5)]),
+           unit(80, 2, 2, 8, 1, 2, [(9, 160), (4, 400)]), unit(5, 2, 3, 9, 1, 5, [(7, 12), (5, 5)])], tmp_path, folders=FOLDERS)
+
+
+def test_every_code(tmp_path):
+    """All bytes of five trits in base 3 and in fields, all beats of four trits in two bits: each of the 243 or 81 has its code, the rest is illegal."""
+    checks = []
+    for encoding, trits in ((0, 5), (1, 4), (2, 5)):
+        every = np.indices((3,) * trits).reshape(trits, -1).T - 1
+        codes = beats(every, encoding)
+        legal = dict(zip(codes, every.tolist()))
+        assert len(legal) == 3 ** trits
+        order = codes + [k for k in range(256) if k not in legal]
+        on_minus = [sum((v != 0) << i | (v < 0) << trits + i for i, v in enumerate(legal[k])) for k in codes]
+        checks.append((Case("lm_unpack", dict(Trits=trits, Encoding=encoding), {"s": order}, {"m": 256}), on_minus))
+    for got, (case, want) in zip(run_modules([c for c, _ in checks], tmp_path, None, FOLDERS), checks):
+        trits = case.params["Trits"]
+        assert got["m"][:len(want)] == want
+        assert all(v >> 2 * trits for v in got["m"][len(want):]), "the error bit"
 
 
 def test_illegal_codes(tmp_path):
     """In the first and the last byte of a beat, told from then on and not before."""
     agree([unit(10, 0, 2, 8, 1, 1, [(4, 10), (3, 25)], spoil=s) for s in [(243, 0), *((c, 8) for c in range(243, 256))]]
-          + [unit(8, 1, 1, 8, 1, 1, [(4, 8), (3, 20)], spoil=s) for s in ((2, 0), (2, 14))], tmp_path, (None, 1, 2), folders=FOLDERS)
+          + [unit(8, 1, 1, 8, 1, 1, [(4, 8), (3, 20)], spoil=s) for s in ((2, 0), (2, 14))]
+          + [unit(10, 2, 1, 8, 1, 1, [(4, 10), (3, 25)], spoil=s) for s in ((0b01010, 0), (0b110_11_010, 8))], tmp_path, (None, 1, 2), folders=FOLDERS)
 
 
 @pytest.mark.parametrize("engines, products, want", [(1, [(500, 20), (200, 60)], 1100), (3, [(300, 20), (300, 60), (301, 80)], 300 + 300 + 404)])
