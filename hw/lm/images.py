@@ -32,7 +32,8 @@ def params(p: Program, m: Machine, runs: list[Run], program: list[Step]) -> dict
     last = runs[-1]
     return {
         "Dim": p.dim, "Hidden": p.hidden, "Layers": len(p.layers), "Vocab": p.tokens, "Engines": m.engines, "Trits": m.trits,
-        "Encoding": ENCODINGS.index(m.encoding), "Lanes": m.lanes, "ActWidth": w.code_bits, "TopK": min(m.top_k, p.tokens), "Far": int(m.far), "Taps": int(m.taps),
+        "Encoding": ENCODINGS.index(m.encoding), "Lanes": m.lanes, "ActWidth": w.code_bits,
+        "TopK": min(m.top_k, p.tokens), "Far": int(m.far), "Taps": int(m.taps),
         "WeightWords": last.at + last.length(m), "ProgWords": len(program),
         "AccWidth": signed_bits([w.top * depth]), "FactorWidth": w.factor_bits, "ResWidth": w.residual_bits, "VecWidth": w.vector_bits,
         "GainWidth": GAIN_BITS, "EmbWidth": signed_bits(p.embeddings), "ShareBits": SHARE, "NormWidth": ((depth + 1) << 2 * SHARE).bit_length(),

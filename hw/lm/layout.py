@@ -43,8 +43,8 @@ class Machine:
         if self.lanes & self.lanes - 1 or self.trits % self.lanes:
             raise UserError(f"{self.lanes} lanes: give a power of two that divides the {self.trits} trits of a beat")
         if self.far and (self.beat_bits < 8 or self.beat_bits & self.beat_bits - 1):
-            raise UserError(f"a beat of {self.beat_bits} bits from an outer memory: give trits that make a power of two, such as 80 in base3 or fields, "
-                            "64 in two_bit")
+            raise UserError(f"a beat of {self.beat_bits} bits from an outer memory: give trits that make a power of two, such as "
+                            "80 in base3 or fields, 64 in two_bit")
 
     @property
     def two_bit(self) -> bool: return self.encoding == "two_bit"
