@@ -56,8 +56,8 @@ def head(top_k: int, vocab: int, width: int, shift: int, count: int, factor_bits
 
 
 def test_tokens(tmp_path):
-    agree([head(1, 65, 20, 12, 12), head(1, 1, 12, 0, 6), head(8, 65, 17, 12, 60), head(64, 300, 20, 20, 12), head(5, 65, 28, 33, 30, 20), head(2, 2, 6, 0, 60),
-           head(4, 1, 8, 3, 6), head(12, 7, 10, 5, 40), head(3, 65, 9, 60, 18), head(7, 30, 12, 1, 60, 12)], tmp_path, (None, 1, 2), folders=FOLDERS, resets=True)
+    agree([head(1, 65, 20, 12, 12), head(1, 1, 12, 0, 6), head(8, 65, 17, 12, 40), head(64, 300, 20, 20, 8), head(5, 65, 28, 33, 24, 20), head(2, 2, 6, 0, 60),
+           head(4, 1, 8, 3, 6), head(12, 7, 10, 5, 40), head(3, 65, 9, 60, 18), head(7, 30, 12, 1, 60, 12)], tmp_path, (None, 2), folders=FOLDERS, resets=True)
 
 
 def test_candidates_are_drawn_as_often_as_they_are_likely():
@@ -68,13 +68,6 @@ def test_candidates_are_drawn_as_often_as_they_are_likely():
         counts[token] += 1
     p = np.exp((x - 3000) / 2 ** NAT_BITS) * [1, 1, 0, 1]
     assert np.abs(counts / 4000 - p / p.sum()).max() < 0.03
-
-
-def test_cycles(tmp_path):
-    """A sum a cycle; a draw takes TopK and at most candidates + 16 more, the best alone two."""
-    for case, vocab, most in ((head(1, 65, 20, 12, 12).case, 65, 4), (head(8, 65, 17, 12, 12, seed=5).case, 65, 8 + 8 + 16)):
-        _, cycles = run_timed([case], tmp_path, folders=FOLDERS)
-        assert 12 * vocab < cycles <= 12 * (vocab + most) + 8
 
 
 def embed(vocab: int, dim: int, width: int, token_width: int, tokens: list[int]) -> Check:
@@ -89,9 +82,11 @@ def embed(vocab: int, dim: int, width: int, token_width: int, tokens: list[int])
 
 def test_rows(tmp_path):
     agree([embed(65, 20, 16, 16, [0, 64, 7, 7, 63, 1]), embed(5, 1, 9, 4, [0, 1, 2, 3, 4, 4, 5, 1, 15, 2]), embed(1, 3, 24, 1, [0, 0, 0]),
-           embed(4, 8, 12, 2, [3, 0, 1, 2]), embed(300, 7, 20, 9, [299, 0, 128, 300, 5])], tmp_path, folders=FOLDERS, resets=True)
+           embed(4, 8, 12, 2, [3, 0, 1, 2]), embed(300, 7, 20, 9, [299, 0, 128, 300, 5])], tmp_path, (2,), folders=FOLDERS, resets=True)
 
 
-def test_a_row_a_cycle_each_word(tmp_path):
-    _, cycles = run_timed([embed(65, 20, 16, 16, [3, 1, 64, 0] * 5).case], tmp_path, folders=FOLDERS)
-    assert 20 * 20 <= cycles <= 20 * 20 + 8
+def test_cycles(tmp_path):
+    """A word, or a sum, a cycle; the best of all takes 3 more, a draw at most TopK, its candidates and 16: each of these takes about 800."""
+    cases = [embed(65, 20, 16, 16, [3, 1, 64, 0] * 10), head(1, 65, 20, 12, 12), head(8, 65, 17, 12, 9, seed=5)]
+    _, cycles = run_timed([c.case for c in cases], tmp_path, folders=FOLDERS)
+    assert 800 <= cycles <= max(800 + 4, 12 * (65 + 4) + 4, 9 * (65 + 8 + 8 + 16) + 4)

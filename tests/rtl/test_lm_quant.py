@@ -77,11 +77,11 @@ def ties(width: int, act: int) -> list:
 
 def test_every_small_quotient(tmp_path):
     """All |v| <= t of 7-bit vectors, for codes of 2 to 9 bits and shares of 3 and 5."""
-    whole = [(norm, np.arange(-t, t + 1), 0, t) for t in range(1, 64) for norm in (0, 0)]
-    norms = [(1, np.arange(-t, t + 1), x, t) for t in range(1, 64) for x in (0, t, 63)]
+    whole = [(0, np.arange(-t, t + 1), 0, t) for t in range(1, 64)]
+    norms = [(1, np.arange(-t, t + 1), x, t) for t in range(1, 64) for x in (0, 63)]
     single = [(1, np.array([v]), 0, t) for t in (1, 2, 3, 7, 11, 62, 63) for v in range(-t, t + 1)]  # the square of each share
-    agree([unit(4, 7, 4, whole[:60] + norms[:60], 127, 3), unit(8, 7, 8, whole[60:] + norms[60:], 127, 5), unit(1, 7, 2, single, 1, 5),
-           unit(8, 7, 9, [c for c in whole if len(c[1]) < 50 or len(c[1]) > 120], 127, 3, 2), unit(2, 7, 3, norms[::5], 127, 12)], tmp_path, (None, 1), folders=FOLDERS)
+    agree([unit(4, 7, 4, whole + norms[:60], 127, 3), unit(8, 7, 8, whole + norms[60:], 127, 5), unit(1, 7, 2, single, 1, 5),
+           unit(8, 7, 9, [c for c in whole if len(c[1]) < 50 or len(c[1]) > 120], 127, 3, 2), unit(2, 7, 3, norms[::5], 127, 12)], tmp_path, (None,), folders=FOLDERS)
 
 
 def test_corners(tmp_path):
@@ -90,9 +90,9 @@ def test_corners(tmp_path):
     cases = []
     for lanes, width, act, depth, read in [(1, 26, 8, 9, 1), (2, 26, 8, 13, 2), (4, 28, 12, 30, 1), (8, 30, 16, 21, 2), (2, 26, 16, 7, 1), (4, 26, 4, 4, 2),
                                            (8, 28, 8, 5, 1), (1, 26, 12, 1, 2)]:
-        cases.append(unit(lanes, width, act, random_commands(rng, width, depth, 40), depth, read=read))
+        cases.append(unit(lanes, width, act, random_commands(rng, width, depth, 25), depth, read=read))
     cases += [unit(2, 26, 8, ties(26, 8), 260), unit(4, 28, 12, ties(28, 12), 260), unit(1, 30, 16, ties(30, 16), 260)]
-    agree(cases, tmp_path, folders=FOLDERS, resets=True)
+    agree(cases, tmp_path, (2,), folders=FOLDERS, resets=True)
 
 
 def test_cycles(tmp_path):
