@@ -1,5 +1,8 @@
 """A small language-model core as a whole: faults raise their status bits, a reset leaves nothing behind, stalls change no value."""
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +16,7 @@ from ir.lm import Sampler
 from lm_programs import random_lm
 from sim.lm.core import CALM, Surroundings, begin, bench, run, simulate, trouble
 from sim.lm.reference import reference
+from sim.lm.ship import add_test
 from sim.lm.script import BUSY, DONE, Reg
 from sim.lm.taps import compare
 
@@ -88,6 +92,22 @@ def test_the_stream_of_a_tap(far, group):
     assert not trouble(played.log) and len(played.rows[g])
     digits = bench(far).digits
     assert played.stream.split() == [f"{int(v) & (1 << 4 * digits) - 1:0{digits + 1}x}".encode() for v in played.rows[g].ravel()]
+
+
+def test_ships_with_its_test(tmp_path):
+    """One command in the folder builds the core and checks it; a wrong value is told, and where."""
+    p = random_lm(20, 30, 1)
+    machine = Machine(2, 10, 2, far=True, taps=True, top_k=4)
+    d = lm_design(p, tmp_path / "d", machine, lambda folder, d: add_test(folder, d, p, [3, 1], 2, Sampler(3, 99, 5)))
+    env = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
+    done = subprocess.run([sys.executable, "run.py"], cwd=d.folder, capture_output=True, text=True, env=env)
+    assert done.returncode == 0 and "2 tokens, each token and every value right in all of 6 runs" in done.stdout, done.stdout + done.stderr
+    rows = [line.split() for line in (d.folder / "values.txt").read_text().splitlines()]
+    rows[3][7] = str(int(rows[3][7]) + 1)
+    (d.folder / "values.txt").write_text("\n".join(map(" ".join, rows)) + "\n")
+    done = subprocess.run([sys.executable, "run.py"], cwd=d.folder, capture_output=True, text=True, env=env)
+    assert done.returncode == 1 and "Failed 3 of 3 tests" in done.stderr
+    assert "token 0, layers.0.attn.g_proj.in[7]: " in done.stdout + done.stderr, done.stdout
 
 
 def test_mistakes(far):
