@@ -19,6 +19,7 @@ from ir.lm import Program, lm_hash, save_lm
 from ..design import RTL, TOP
 from ..place import modules, whole
 from . import micro
+from .cycles import Cycles, cycles
 from .images import FILES, WEIGHTS, memories, params
 from .layout import Machine, runs
 from .taps import GROUPS, Tap, taps
@@ -28,12 +29,13 @@ KIND = "lm"
 
 @dataclass(frozen=True)
 class LmDesign:
-    """params: of qs_lm_top; taps: of one token; model: the hash of the program."""
+    """params: of qs_lm_top; taps: of one token; model: the hash of the program; cycles: as computed, with one candidate (greedy)."""
     folder: Path
     machine: Machine
     params: dict[str, int]
     taps: list[Tap]
     model: str
+    cycles: Cycles
 
     @property
     def sources(self) -> list[Path]: return [*sorted((self.folder / "rtl").glob("*.sv")), self.folder / f"{TOP}.sv"]
@@ -54,7 +56,7 @@ def lm_design(p: Program, out: Path | str, machine: Machine, extra: Callable[[Pa
     out = Path(out)
     streams, program = runs(p, machine), micro.steps(p, machine)
     made = params(p, machine, streams, program)
-    d = LmDesign(out, machine, made, taps(p, made["TopK"]), lm_hash(p))
+    d = LmDesign(out, machine, made, taps(p, made["TopK"]), lm_hash(p), cycles(program, made))
     mems = memories(p, machine, streams, program, made)
 
     def write(part: Path) -> None:
@@ -63,8 +65,8 @@ def lm_design(p: Program, out: Path | str, machine: Machine, extra: Callable[[Pa
         (part / "README.md").write_text(readme(d, p))
         save_lm(p, part)
         store.save_json(part / "manifest.json", "design", {
-            "kind": KIND, "top": TOP, "model": d.model, "machine": asdict(machine), "params": made, "groups": list(GROUPS),
-            "taps": [asdict(t) for t in d.taps]})
+            "kind": KIND, "top": TOP, "model": d.model, "machine": asdict(machine), "params": made, "cycles": asdict(d.cycles),
+            "groups": list(GROUPS), "taps": [asdict(t) for t in d.taps]})
         if extra:
             extra(part, d)
     whole(out, write)
@@ -83,7 +85,8 @@ def load_lm_design(folder: Path | str) -> LmDesign:
     body = store.load_json(folder / "manifest.json", "design")
     with suppress(KeyError, TypeError, ValueError):
         if body["kind"] == KIND:
-            return LmDesign(folder, Machine(**body["machine"]), body["params"], [Tap(**t) for t in body["taps"]], body["model"])
+            return LmDesign(folder, Machine(**body["machine"]), body["params"], [Tap(**t) for t in body["taps"]], body["model"],
+                            Cycles(**body["cycles"]))
     raise UserError(f"{folder / 'manifest.json'} is not that of a language model's core; generate it with: qsearch compile LM --target fpga")
 
 
@@ -115,6 +118,6 @@ A MatMul-free language model of width {p.dim}, hidden width {p.hidden}, {len(p.l
 {m.engines} ternary engines of {m.trits} weights a cycle ({m.encoding}), {d.params["WeightWords"]:,} beats each a token; weights {where}.
 
 - `qs_top.sv`: ports and parameters; `rtl/qs_lm_regs.sv` has the register map, `rtl/qs_lm_top.sv` tells of a run and of the taps.
-- `program.txt`: what is done for a token, step by step.
+- `program.txt`: what is done for a token, step by step; {d.cycles.token:,} cycles, {d.cycles.passed:,} where no answer is wanted.
 - `lm.json`, `lm.npz`: the model, whose graph says what every value must be.
 """
