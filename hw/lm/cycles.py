@@ -118,7 +118,8 @@ def ranks(q: dict[str, int]) -> int:
 def scalar(op: int, q: dict[str, int]) -> int:
     """Cycles of an operation of the scalar unit (qs_lm_scalar)."""
     root = (max(q["NormWidth"] + 8, q["SquareWidth"]) + 1) // 2
-    return {Scalar.ROOT: root + 3, Scalar.FACTOR: q["VecWidth"] + 4, Scalar.GATED: root + q["VecWidth"] + 5, Scalar.DOWN: q["VecWidth"] + 3}[Scalar(op)]
+    digits = q["VecWidth"] + 3
+    return {Scalar.ROOT: root + 3, Scalar.FACTOR: digits + 1, Scalar.GATED: root + digits + 2, Scalar.DOWN: digits}[Scalar(op)]
 
 
 def draw(cells: int, k: int) -> int:

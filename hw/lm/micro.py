@@ -106,8 +106,8 @@ def _mixer(p: Program, m: Machine, n: int, made: list[Gains]) -> list[Step]:
     def matrix(k: str, mode: Mode, buf: int, *waits: str, **fields: int) -> Step:
         return _matrix(m, f"{at}{k}_proj", mode, h, h, buf, *waits, **fields)
     return [
-        _quant(f"{at}norm.u", UNIT, h), *(_quant(f"{at}{k}_proj", vec, h, vec) for vec, k in enumerate("gfi")),
-        _root(f"{at}norm"), matrix("g", Mode.RAW, 0, shift=a.square),
+        _quant(f"{at}g_proj", V0, h, 0), _quant(f"{at}norm.u", UNIT, h), _quant(f"{at}f_proj", V1, h, 1), _quant(f"{at}i_proj", V2, h, 2),
+        matrix("g", Mode.RAW, 0, shift=a.square), _root(f"{at}norm"),   # the sums of g are used as they are: its codes go first
         _factor(f"{at}f_proj", 0, V1, a.f.num), _factor(f"{at}i_proj", 1, V2, a.i.num),
         matrix("f", Mode.FORGET, 1, factor=0, shift=a.f.shift, base=n * h),
         matrix("i", Mode.INPUT, 2, "scalar", factor=1, shift=a.i.shift, product=a.product, **made[0].fields() | {"base": n * h}),
@@ -121,8 +121,8 @@ def _glu(p: Program, m: Machine, n: int, made: list[Gains]) -> list[Step]:
     """made: vectors of down, and those after it."""
     at, g, h, i = f"layers.{n}.mlp.", p.layers[n].mlp, p.dim, p.hidden
     return [
-        _quant(f"{at}norm.u", UNIT, h), _quant(f"{at}gate_proj", V0, h, 1), _root(f"{at}norm"),
-        _matrix(m, f"{at}gate_proj.v", Mode.RAW, i, h, 1), _factor(f"{at}gate_proj", 0, V0, g.gate.num),
+        _quant(f"{at}gate_proj", V0, h, 1), _quant(f"{at}norm.u", UNIT, h),
+        _matrix(m, f"{at}gate_proj.v", Mode.RAW, i, h, 1), _root(f"{at}norm"), _factor(f"{at}gate_proj", 0, V0, g.gate.num),
         _matrix(m, f"{at}gate_proj.u", Mode.GLU, i, h, 1, "scalar", factor=0, shift=g.gate.shift, product=g.product, **made[0].fields()),
         Step(Op.SCALAR, f"{at}gated.eps", (), {"op": Scalar.DOWN, "num": g.eps_num, "factor": 0}),
         _quant(f"{at}gated.norm.u", UNIT, i, extra=True), _quant(f"{at}down_proj", V0, i, 2),
