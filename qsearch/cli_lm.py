@@ -1,4 +1,4 @@
-"""The verbs of language models: train."""
+"""The verbs of language models: train, and import of a published checkpoint."""
 from pathlib import Path
 from typing import Annotated
 
@@ -25,3 +25,17 @@ def train(text: Annotated[Path, typer.Argument(help="a text file in UTF-8; its c
     from . import lm_training
     course = Course(steps, length, batch, lr or (2e-3 if floats else 4e-3), steps // 50 if warmup < 0 else warmup, decay, not floats, seed)
     screen.table("", [lm_training.train(text, lm_training.Setup(floats or "ternary", dim, layers, hidden, valid, course), out, screen)])
+
+
+def import_folder(folder: Path, out: Path) -> None:
+    """A published checkpoint to the folder of a language model; the tokenizer's files go along."""
+    import shutil
+    import quant
+    from ir import lm
+    from .lm_view import describe_lm
+    with screen.step("import"):
+        lm.save_lm(quant.import_lm(folder), out)
+        for name in quant.tokenizers(folder):
+            shutil.copyfile(folder / name, out / name)
+    print(describe_lm(out))
+    print(out)

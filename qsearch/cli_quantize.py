@@ -6,6 +6,7 @@ import typer
 
 from ir import UserError
 
+from . import cli_lm
 from .cli_args import (ActRange, Augment, Budgets, DataOption, Distill, LearningRate, Model, Observer, Out, Prepare, Prune, Rounding, Seed, Train,
                        Tune)
 from .cli_search import screen
@@ -50,10 +51,13 @@ def _plan(text: str, net):
     return ir.Plan.uniform(net.layers, text)
 
 
-def import_(file: Annotated[Path, typer.Argument(help="a quantized ONNX file: QDQ, QOperator or QONNX")], out: Out = Path("imported")) -> None:
-    """The integer graph of a quantized ONNX file, with the codes that the file means."""
+def import_(file: Annotated[Path, typer.Argument(help="a quantized ONNX file (QDQ, QOperator, QONNX), or the folder of a MatMul-free LM's "
+                                                      "checkpoint (config.json and weights)")], out: Out = Path("imported")) -> None:
+    """The integer graph of a quantized ONNX file, with the codes that the file means; or the integers of a published language model."""
     import ir
     import quant
+    if quant.is_checkpoint(file):
+        return cli_lm.import_folder(file, out)
     with screen.step("import"):
         g = quant.load_quantized(file)
         ir.store.save_graph(g, out / "graph")

@@ -18,6 +18,7 @@ from .front.load import load_model
 from .sites.lowrank_path import compensate_rank
 from .ternary.matmulfree import GLU, MLGRU, MatMulFreeLM
 from .ternary.matmulfree_lower import lower_lm, program as lm_program
+from .ternary.lm_import import Checkpoint, import_lm, is_checkpoint, tokenizers
 from .ternary.lm_floats import FloatGRU, FloatTransformer, gru_of
 from .ternary.matmulfree_train import Course, HalvedCosine, Training, text_loss, train_lm
 from .model import QuantNet

@@ -28,13 +28,22 @@ MAX_SHIFT = 47
 
 
 def program(model: MatMulFreeLM, precision: Words | str = "q14", vocab=None, about: dict | None = None) -> Program:
-    """The integers of a trained model.  vocab: the text of each token.  UserError: an unknown precision, weights that are not finite."""
+    """The integers of a trained model, or of what has its parts: blocks are taken one after another.
+
+    vocab: the text of each token.  UserError: an unknown precision.
+    """
     w = lm.words_of(precision)
-    table = np.rint(np.ldexp(_real(model.embeddings.weight), w.residual)).clip(*w.residuals).astype(np.int64)
-    layers = tuple(_layer(block, lower, w) for block, lower in zip(model.layers, model.bounds()))
-    unit, unit_frac = _unit(model.norm, w)
-    head = _projection(model.lm_head, model.norm, w, w.residual, w.residuals, unit_frac, w.gate)
-    return lm.check(Program(w, table, layers, unit, head, sigmoid(w), silu(w), tuple(vocab) if vocab else None, reals(model), about or {}))
+    embeddings, layers = _real(model.embeddings.weight), []
+    table = np.rint(np.ldexp(embeddings, w.residual)).clip(*w.residuals).astype(np.int64)
+    real = {"embeddings.weight": embeddings.astype(np.float32), "lower_bounds": _real(model.lower_bounds).astype(np.float32)}
+    for n, (block, lower) in enumerate(zip(model.layers, model.bounds())):
+        layers.append(_layer(block, lower, w))
+        real |= reals(block, f"layers.{n}.")
+    last, lm_head = model.norm, model.lm_head
+    unit, unit_frac = _unit(last, w)
+    head = _projection(lm_head, last, w, w.residual, w.residuals, unit_frac, w.gate)
+    real |= reals(last, "norm.") | reals(lm_head, "lm_head.")
+    return lm.check(Program(w, table, tuple(layers), unit, head, sigmoid(w), silu(w), tuple(vocab) if vocab else None, real, about or {}))
 
 
 def lower_lm(model: MatMulFreeLM, tokens: int, precision: Words | str = "q14", head: str = "sums", states: bool = False) -> Graph:
@@ -56,10 +65,11 @@ def about(precision: Words | str) -> dict:
     return {"ternary codes": TERNARY_RULE, "int8 codes": "floor(127 * x / max|x| + 1/2) of each token", "eps": EPS, **asdict(lm.words_of(precision))}
 
 
-def reals(model: MatMulFreeLM) -> dict[str, np.ndarray]:
-    """What the real model has beside its ternary codes: gains, mean |W| (`*.mean`), embeddings, lower bounds; float32, by parameter name."""
-    out = {n: p.detach().float().cpu().numpy() for n, p in model.named_parameters() if p.ndim == 1 or n in ("embeddings.weight", "lower_bounds")}
-    means = {f"{n}.mean": np.float32(float(ternary_codes(m.weight)[1])).reshape(1) for n, m in model.named_modules() if isinstance(m, BitLinear)}
+def reals(part: torch.nn.Module, prefix: str) -> dict[str, np.ndarray]:
+    """What a part of the real model has beside its ternary codes: gains, mean |W| (`*.mean`); float32, by parameter name."""
+    out = {prefix + n: p.detach().float().cpu().numpy() for n, p in part.named_parameters() if p.ndim == 1}
+    means = {f"{prefix}{n}".rstrip(".") + ".mean": np.float32(float(ternary_codes(m.weight)[1])).reshape(1)
+             for n, m in part.named_modules() if isinstance(m, BitLinear)}
     return out | means
 
 
