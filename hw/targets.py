@@ -54,9 +54,9 @@ ICE40 = {"lut": {"SB_LUT4": 1},
 _family("ecp5", "synth_ecp5 -no-rw-check", "-D CCU2C", 4, 18 * 1024, {
     "lut": {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6},  # of a distributed RAM: 4 store, 2 are lost to its write port
     "ff": {"TRELLIS_FF": 1}, "dsp": {"MULT18X18D": 1}, "bram": {"DP16KD": 1}}, ("CCU2C",), "+/lattice/cells_sim_ecp5.v +/lattice/cells_bb_ecp5.v")
-_family("xc7", "synth_xilinx -family xc7 -noiopad", "", 6, 18 * 1024, {
+_family("xc7", "synth_xilinx -family xc7 -noiopad", "-D QS_CARRY=4", 6, 18 * 1024, {
     "lut": XILINX_LUT, "ff": XILINX_FF, "dsp": {"DSP48E1": 1}, "bram": {"RAMB18E1": 1, "RAMB36E1": 2}}, ("CARRY4",), XILINX_CELLS)
-_family("xcup", "synth_xilinx -family xcup -noiopad -noclkbuf", "", 6, 18 * 1024, {
+_family("xcup", "synth_xilinx -family xcup -noiopad -noclkbuf", "-D QS_CARRY=8", 6, 18 * 1024, {
     "lut": XILINX_LUT, "ff": XILINX_FF, "dsp": {"DSP48E2": 1}, "bram": {"RAMB18E2": 1, "RAMB36E2": 2}}, ("CARRY4", "CARRY8"), XILINX_CELLS)
 _family("ice40", "synth_ice40 -dsp -device u", "", 4, 4 * 1024, ICE40, ("SB_CARRY",), "+/ice40/cells_sim.v")
 _family("ice40hx", "synth_ice40", "", 4, 4 * 1024, ICE40, ("SB_CARRY",), "+/ice40/cells_sim.v")
