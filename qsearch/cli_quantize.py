@@ -101,18 +101,25 @@ def needed(text: str):
 
 def compile_(graph: GraphArgument, target: Annotated[str, typer.Option("--target", "-t", help="one of `qsearch list targets`")],
              out: Out = Path("build"), budget: Budgets = [],  # noqa: B006
-             form: Annotated[str, typer.Option(help="of --target onnx: integer (exact everywhere), qdq or qonnx")] = "integer",
+             form: Annotated[str, typer.Option(help="of --target onnx: integer (exact everywhere), qdq or qonnx; of a language model's weights: "
+                                               "base3 or two_bit")] = "integer",
              mcpu: Annotated[str, typer.Option(help="of --target cpu or aarch64: LLVM's name of the processor (x86-64-v3, cortex-a55 ...)")] = "",
              arch: Annotated[list[str], typer.Option(help="of --target cuda: sm_80, sm_90 ...; may be repeated")] = [],  # noqa: B006
              tune: Annotated[int, typer.Option(help="of --target cpu: time this many forms of each layer's kernel and keep the fastest")] = 0,
              name: Annotated[str, typer.Option(help="of a CPU's library and program")] = "model",
+             threads: Annotated[int, typer.Option(help="of a language model on a CPU: how many threads it can run on")] = 1,
              core: Annotated[str, typer.Option(help="of an FPGA: sequential core, no streams: 8x8 (lanes, rows), 8x8:WORDS, auto")] = "",
              unroll: Annotated[bool, typer.Option("--unroll", help="of an FPGA: every weight an adder of its own, a frame a cycle")] = False,
              stages: Annotated[int, typer.Option(help="with --unroll: stages of logic between registers (0: of about five adders each)")] = 0,
              lanes: Annotated[int, typer.Option(help="with --unroll: elements of a frame in one beat (0: all)")] = 0) -> None:
-    """Library and program for a CPU or GPU, ONNX file or SystemVerilog design of an integer graph."""
-    from . import backends, compiling
+    """Library and program for a CPU or GPU, ONNX file or SystemVerilog design of an integer graph or a language model."""
+    import ir.lm
+    from . import backends, compiling, lm_build
     t = backends.target(target)
+    if ir.lm.is_lm(graph):
+        with screen.step(f"compile for {target}"):
+            lines = lm_build.for_processor(graph, t, out, form, mcpu, name, threads)
+        return print("\n".join(lines))
     if form not in FORMS or form != "integer" and t.kind != "onnx":
         raise UserError(f"form {form!r} of target {target}: give {', '.join(FORMS)}, the last two with --target onnx")
     choices = compiling.choices(t, mcpu, tuple(arch), tune, name, core, unroll, stages, lanes)

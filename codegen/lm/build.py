@@ -44,7 +44,8 @@ def build(p: Program, out: Path | str, target: str = "llvm", name: str = "lm", f
     check_widths(p if packed else check(p))
     check_folder(out)
     s = sections(p, layout)
-    model = digest(lm_hash(p) if packed is None else "other weights", canonical({"form": form, "parts": threads, "dim": p.dim, "layers": len(p.layers)}))
+    about = canonical({"form": form, "parts": threads, "dim": p.dim, "layers": len(p.layers)})
+    model = digest(lm_hash(p) if packed is None else "other weights", about)
     with tempfile.TemporaryDirectory() as work:
         _sources(Path(work), p, s, model, toolchain, name)
         _compile(Path(work), commands, toolchain, name)
@@ -69,9 +70,10 @@ def _compile(work: Path, commands: tuple[list[str], list[str]], toolchain: Toolc
     library, program = commands
     flags = [*FLAGS, *VECTORS, *machine_flags(toolchain)]
     run([*library, "-nostdlib", "-r", "-Wl,-S", "traced.o", "-o", "kernels.o"], work, "the kernels without debug information")
-    parts = [f"{name}.c", "kernels.o", "-pthread", "-lm"]
-    run([*library, *flags, "-fPIC", "-shared", *parts, *LINK, "-o", f"lib{name}.so"], work, "the shared library")
-    run([*program, *flags, "-DQS_PROGRAM", *parts, *LINK, "-o", name], work, "the program")
+    run([*library, *flags, "-fPIC", "-c", f"{name}.c", "-o", "model.o"], work, "the engine")
+    parts = ["model.o", "kernels.o", "-pthread", "-lm"]
+    run([*library, "-shared", *parts, *LINK, "-o", f"lib{name}.so"], work, "the shared library")
+    run([*program, *parts, *LINK, "-o", name], work, "the program")
 
 
 def machine_flags(toolchain: Toolchain) -> list[str]:

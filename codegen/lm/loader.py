@@ -34,8 +34,8 @@ class Model:
     """
 
     def __init__(self, folder: Path | str | None = None, threads: int = 1, weights: Path | str | None = None):
-        folder = Path(folder or Path(__file__).parent)
-        self.handle, self.manifest = None, manifest(folder)
+        folder, self.handle = Path(folder or Path(__file__).parent), None
+        self.manifest = manifest(folder)
         self.name, self.vocab, self.tokens = self.manifest["name"], self.manifest["vocab"], self.manifest["lm"]["tokens"]
         self.library = _library(folder, self.manifest)
         self._error = self._function("error", C.c_char_p, [])

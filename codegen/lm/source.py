@@ -15,7 +15,8 @@ CALL = "void *self, const qs_any *args, int32_t count, qs_any *result"
 def header(name: str, p: Program, s: Sections, model: str) -> str:
     """NAME.h: the public face, for C and C++."""
     upper, n = name.upper(), s.layout
-    return f"""/* {name}: a MatMul-free language model in integers, compiled by qsearch: {n.dim} wide, {n.layers} layers, {n.tokens} tokens; model {model}.
+    return f"""/* {name}: a MatMul-free language model in integers, compiled by qsearch; model {model}.
+ * It is {n.dim} wide and has {n.layers} layers and {n.tokens} tokens.
  *
  *   {name} *m = {name}_create("{name}.weights", 1);
  *   if (!m || {name}_generate(m, prompt, prompt_length, tokens, count)) puts({name}_error());
@@ -90,7 +91,7 @@ typedef struct {name} {name};
 
 
 def source(name: str, p: Program, s: Sections, model: str, target: str, features: dict[str, tuple]) -> str:
-    """NAME.c: the model's numbers in front of the engine; with -DQS_PROGRAM also main()."""
+    """NAME.c: the model's numbers in front of the engine; main() is hidden in the library and left out of it."""
     hooks = "".join(f"#define QS_{new.upper()} {symbol(name, old)}\n" for old, new in HOOKS.items())
     needs = "".join(f'  {{"{f}", {leaf}u, {sub}u, {reg}, {bit}, {saved}u}},\n' for f, (leaf, sub, reg, bit, saved) in features.items())
     return f"""{hooks}#include "{name}.h"
@@ -120,9 +121,7 @@ static const int32_t qs_exact[] = {{{", ".join(map(str, FINE))}}};
 #include "api.c"
 
 {_face(name)}
-#ifdef QS_PROGRAM
 #include "program.c"
-#endif
 """
 
 
@@ -130,8 +129,9 @@ def _numbers(name: str, p: Program, s: Sections, model: str, target: str, featur
     w, n = p.words, s.layout
     table = {"NAME_TEXT": f'"{name}"', "TARGET": f'"{target}"', "MODEL": f'"{model}"', "MAGIC": '"qslm-w1"', "FEATURES": features,
              "POINTER": 4, "H": n.dim, "I": n.hidden, "L": n.layers, "V": n.tokens, "PARTS": n.parts,
-             "VECTOR": f"{w.vector}.", "TOP": w.top, "SHARE": f"INT64_C({1 << SHARE})", "ROOT_SHIFT": 2 * ROOT, "FACTOR_MAX": (1 << w.factor_bits) - 1,
-             "GATE": w.gate, "GATE_LO": f"{w.gates[0]}.", "GATE_HI": f"{w.gates[1]}.", "ONE": f"{1 << w.sigmoid}.", "FINE": f"{1 << w.state - w.gate}.",
+             "VECTOR": f"{w.vector}.", "TOP": w.top, "SHARE": f"INT64_C({1 << SHARE})", "ROOT_SHIFT": 2 * ROOT,
+             "FACTOR_MAX": (1 << w.factor_bits) - 1, "GATE": w.gate, "GATE_LO": f"{w.gates[0]}.", "GATE_HI": f"{w.gates[1]}.",
+             "ONE": f"{1 << w.sigmoid}.", "FINE": f"{1 << w.state - w.gate}.",
              "RESIDUAL_LO": w.residuals[0], "RESIDUAL_HI": w.residuals[1], "PIECES": s.pieces, "PIECE_BITS": w.piece_bits,
              "DOWN_UNITS": s.down_units, "HAS_TEXT": int(bool(p.vocab)), "BYTES": f"UINT64_C({s.at['end']})",
              "LAYER_GAINS": s.gains["end"], "WEIGHTS_AT": s.at["stream0"],
@@ -164,7 +164,7 @@ def _parts(name: str, s: Sections) -> str:
             begin, end = n.rows(part, projection)
             function = symbol(name, f"__tvm_ffi_{functions[end - begin, n.columns(projection)]}") if end > begin else "NULL"
             matrices.append(f"{{{function}, {-(-(end - begin) // n.format.rows)}, {place}u}}")
-        owned = ", ".join("{%d, %d}" % n.rows(part, k) for k in ("g", "u", "head"))
+        owned = ", ".join("{" + ", ".join(map(str, n.rows(part, k))) + "}" for k in ("g", "u", "head"))
         rows.append(f"  {{{owned}, {s.at[f'stream{part}']}u, {n.layer_bytes(part)}u, {{{', '.join(matrices)}}}}},\n")
     return f"{declared}static const qs_part qs_parts[QS_PARTS] = {{\n{''.join(rows)}}};"
 
@@ -175,7 +175,9 @@ def _face(n: str) -> str:
 int {n}_sampler({n} *m, int k, int inverse, uint32_t seed) {{ return qs_sampler((qs_lm *)m, k, inverse, seed); }}
 int {n}_step({n} *m, int32_t token, int wanted) {{ return qs_advance((qs_lm *)m, token, wanted); }}
 int32_t {n}_next({n} *m) {{ return qs_next((qs_lm *)m); }}
-int {n}_generate({n} *m, const int32_t *prompt, size_t n, int32_t *tokens, size_t count) {{ return qs_generate((qs_lm *)m, prompt, n, tokens, count); }}
+int {n}_generate({n} *m, const int32_t *prompt, size_t n, int32_t *tokens, size_t count) {{
+  return qs_generate((qs_lm *)m, prompt, n, tokens, count);
+}}
 ptrdiff_t {n}_encode(const {n} *m, const char *text, int32_t *tokens, size_t room) {{ return qs_encode((const qs_lm *)m, text, tokens, room); }}
 const char *{n}_piece(const {n} *m, int32_t token, size_t *bytes) {{
   return QS_HAS_TEXT && token >= 0 && token < QS_V ? qs_piece((const qs_lm *)m, token, bytes) : NULL;
