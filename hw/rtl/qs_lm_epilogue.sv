@@ -49,18 +49,18 @@ module qs_lm_epilogue #(
   localparam logic [2:0]  Residual = 3'd4;
   typedef logic signed [AccWidth:0] twice_t;
 
-  logic [Last:0]              valid, first;
+  logic [Last:0]              valid, first, valid_next, first_next;
   logic [Last:0][RowBits-1:0] row;
   logic                       raw, raw3;
   logic [2:0]                 mode5;
   logic [ShiftBits-1:0]       shift3;
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      valid <= '0;
-      first <= '0;
-    end else begin
-      valid <= {valid[Last-1:4], valid[3] && !raw3, valid[2:0], valid_i};
-      first <= {first[Last-1:4], first[3] && !raw3, first[2:0], first_i};
+    if (!rst_ni) {valid, first, busy_o, begun_o} <= '0;
+    else begin
+      valid   <= valid_next;
+      first   <= first_next;
+      busy_o  <= |valid_next;
+      begun_o <= |first_next;
     end
   end
   always_ff @(posedge clk_i) begin
@@ -71,9 +71,9 @@ module qs_lm_epilogue #(
     mode_o <= mode5;
   end
   assign raw         = mode_i == Raw;
-  assign busy_o      = |valid;
+  assign valid_next  = {valid[Last-1:4], valid[3] && !raw3, valid[2:0], valid_i};
+  assign first_next  = {first[Last-1:4], first[3] && !raw3, first[2:0], first_i};
   assign late_o      = |valid[Last:4];
-  assign begun_o     = |first;
   assign valid_o     = valid[Last];
   assign first_o     = first[Last];
   assign row_o       = row[Last];

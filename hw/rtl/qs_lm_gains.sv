@@ -51,7 +51,7 @@ module qs_lm_gains #(
   typedef logic [TopWidth-1:0]        top_t;
   typedef logic signed [VecWidth-1:0] vec_t;
 
-  logic [Last:1]              valid, first;
+  logic [Last:1]              valid, first, valid_next, first_next;
   logic [8:1][RowBits-1:0]    row;
   logic                       all8;
   logic [3:0]                 valid9;
@@ -59,12 +59,12 @@ module qs_lm_gains #(
   more_addr_t                 more_base1;
   logic [4*ShiftBits-1:0]     shifts5;
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      valid <= '0;
-      first <= '0;
-    end else begin
-      valid <= {valid[Last-1:1], valid_i};
-      first <= {first[Last-1:1], first_i};
+    if (!rst_ni) {valid, first, busy_o, begun_o} <= '0;
+    else begin
+      valid   <= valid_next;
+      first   <= first_next;
+      busy_o  <= |valid_next;
+      begun_o <= |first_next;
     end
   end
   always_ff @(posedge clk_i) begin
@@ -77,8 +77,8 @@ module qs_lm_gains #(
     end
     if (first[7]) all8 <= all_i;
   end
-  assign busy_o    = |valid;
-  assign begun_o   = |first;
+  assign valid_next = {valid[Last-1:1], valid_i};
+  assign first_next = {first[Last-1:1], first_i};
   assign v_valid_o = {valid[8], {2{valid[8] && all8}}, valid[8]};
   assign v_row_o   = row[8];
 

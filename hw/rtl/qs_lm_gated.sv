@@ -33,24 +33,24 @@ module qs_lm_gated #(
   localparam int unsigned RowSize = Depth > 1 ? $clog2(Depth) : 1;
   typedef logic [RowSize-1:0] addr_t;
 
-  logic [Last:1]              valid, first;
+  logic [Last:1]              valid, first, valid_next, first_next;
   logic [Last:1][RowBits-1:0] row;
   logic [ShiftBits-1:0]       shift5;
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      valid <= '0;
-      first <= '0;
-    end else begin
-      valid <= {valid[Last-1:1], ahead_valid_i};
-      first <= {first[Last-1:1], ahead_first_i};
+    if (!rst_ni) {valid, first, busy_o, begun_o} <= '0;
+    else begin
+      valid   <= valid_next;
+      first   <= first_next;
+      busy_o  <= |valid_next;
+      begun_o <= |first_next;
     end
   end
   always_ff @(posedge clk_i) begin
     row   <= {row[Last-1:1], ahead_row_i};
     if (first[4]) shift5 <= shift_i - ShiftBits'(ShiftLeast);
   end
-  assign busy_o  = |valid;
-  assign begun_o = |first;
+  assign valid_next = {valid[Last-1:1], ahead_valid_i};
+  assign first_next = {first[Last-1:1], ahead_first_i};
   assign valid_o = valid[Last];
   assign first_o = first[Last];
   assign row_o   = row[Last];

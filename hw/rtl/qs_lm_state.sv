@@ -65,16 +65,17 @@ module qs_lm_state #(
   localparam bound_t StateHi = (64'sd1 <<< (StateWidth - 1)) - 64'sd1;
 
   logic [Last:1]              valid, first;
+  logic [Last+1:1]            valid_next, first_next;
   logic [Last:1][RowBits-1:0] row;
   logic                       input3, fresh4, input8;
   word_t                      base1, base8, word1, word2, word8;
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      {gate_valid_o, valid} <= '0;
-      {gate_first_o, first} <= '0;
+      {gate_valid_o, valid, busy_o}  <= '0;
+      {gate_first_o, first, begun_o} <= '0;
     end else begin
-      {gate_valid_o, valid} <= {state_valid_o, valid[Last-1:1], ahead_valid_i};
-      {gate_first_o, first} <= {first[Last] && input8, first[Last-1:1], ahead_first_i};
+      {gate_valid_o, valid, busy_o}  <= {valid_next, |valid_next};
+      {gate_first_o, first, begun_o} <= {first_next, |first_next};
     end
   end
   always_ff @(posedge clk_i) begin
@@ -92,8 +93,8 @@ module qs_lm_state #(
   assign forget_valid_o = valid[8] && !input8;
   assign state_valid_o  = valid[8] && input8;
   assign row_o          = row[8];
-  assign busy_o         = |valid || gate_valid_o;
-  assign begun_o        = |first || gate_first_o;
+  assign valid_next     = {state_valid_o, valid[Last-1:1], ahead_valid_i};
+  assign first_next     = {first[Last] && input8, first[Last-1:1], ahead_first_i};
 
   logic [Sigmoid-1:0]    forget3, forget4;
   logic [Sigmoid:0]      lower3, lower4, lower5, lower6, lower7, rest7;

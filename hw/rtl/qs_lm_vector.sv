@@ -226,17 +226,16 @@ module qs_lm_vector #(
   );
 
   // First curve: ranks 7 to 11.
-  logic [11:7]              c_valid, c_first, c_glu;
+  logic [11:7]              c_valid, c_glu, c_valid_next;
+  logic [9:7]               c_first, c_first_next;  // then it is in the product's or the recurrence's ranks, too
+  logic                     c_busy, c_begun;
   logic [11:7][RowBits-1:0] c_row;
   logic [CurveWidth-1:0]    curve;
+  assign c_valid_next = {c_valid[10:7], y_valid && y_mode != Residual};
+  assign c_first_next = {c_first[8:7], y_first && y_mode != Residual};
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      c_valid <= '0;
-      c_first <= '0;
-    end else begin
-      c_valid <= {c_valid[10:7], y_valid && y_mode != Residual};
-      c_first <= {c_first[10:7], y_first && y_mode != Residual};
-    end
+    if (!rst_ni) {c_valid, c_first, c_busy, c_begun} <= '0;
+    else {c_valid, c_first, c_busy, c_begun} <= {c_valid_next, c_first_next, |c_valid_next, |c_first_next};
   end
   always_ff @(posedge clk_i) begin
     c_row <= {c_row[10:7], y_row};
@@ -307,17 +306,16 @@ module qs_lm_vector #(
   );
 
   // Second curve: ranks 17 to 21.
-  logic [21:17]              z_valid, z_first;
+  logic [21:17]              z_valid, z_valid_next;
+  logic [19:17]              z_first, z_first_next;
+  logic                      z_busy, z_begun;
   logic [21:17][RowBits-1:0] z_row;
   logic [GateWidth-1:0]      silu;
+  assign z_valid_next = {z_valid[20:17], gate_valid};
+  assign z_first_next = {z_first[18:17], gate_first};
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      z_valid <= '0;
-      z_first <= '0;
-    end else begin
-      z_valid <= {z_valid[20:17], gate_valid};
-      z_first <= {z_first[20:17], gate_first};
-    end
+    if (!rst_ni) {z_valid, z_first, z_busy, z_begun} <= '0;
+    else {z_valid, z_first, z_busy, z_begun} <= {z_valid_next, z_first_next, |z_valid_next, |z_first_next};
   end
   always_ff @(posedge clk_i) z_row <= {z_row[20:17], gate_row};
   qs_lm_curve #(
@@ -444,10 +442,10 @@ module qs_lm_vector #(
 
   // A command whose rows take a shorter way waits until the others have gone theirs.
   logic others;
-  assign others = |c_valid || state_busy || |z_valid || w_busy || h_busy || v_busy;
+  assign others = c_busy || state_busy || z_busy || w_busy || h_busy || v_busy;
   assign late   = others || y_late || (y_busy && mode != Raw);
   assign busy_o = open || y_busy || others;
-  assign begun  = y_begun || |c_first || state_begun || |z_first || w_begun || h_begun || v_begun;
+  assign begun  = y_begun || c_begun || state_begun || z_begun || w_begun || h_begun || v_begun;
 
   if (Taps) begin : gen_taps
     logic [TagWidth-1:0] tag;
