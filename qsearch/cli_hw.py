@@ -23,9 +23,29 @@ def simulate(build: Annotated[Path, typer.Argument(help="what `qsearch compile` 
              layers: Annotated[bool, typer.Option("--layers", help="compare the values of every layer of a design")] = False,
              waves: Annotated[Path | None, typer.Option(help="a .fst or .vcd file to write")] = None,
              clock: Annotated[float, typer.Option(help="MHz that cycles are turned into time with; 0: the target's")] = 0.0,
+             prompt: Annotated[str, typer.Option(help="of a language model's core: the text that it goes on with")] = "",
+             tokens: Annotated[int, typer.Option("--tokens", "-n", help="of a core: tokens to make")] = 50,
+             top_k: Annotated[int, typer.Option(help="of a core: candidates of a draw; 1 takes the likeliest")] = 1,
+             temperature: Annotated[float, typer.Option(help="of a core's draws")] = 1.0,
+             latency: Annotated[int, typer.Option(help="of a core's outer memory: cycles from a request to its first beat")] = 0,
+             share: Annotated[float, typer.Option(help="of a core's outer memory: part of the cycles in which it has a beat")] = 1.0,
+             taps: Annotated[bool, typer.Option("--taps", help="of a core: compare every value that its taps show")] = False,
              seed: Seed = 0) -> None:
-    """Run a build on samples, compare every value with the reference, and count cycles; of a design, by stage."""
-    from . import simulating, steps
+    """Run a build on samples, compare every value with the reference, and count cycles; of a design, by stage.
+
+    A language model's core goes on with a text: --prompt.
+    """
+    from . import lm_simulating, simulating, steps
+    if simulating.is_lm(build):
+        other = {"--data": data, "--reset": reset, "--reset-at": reset_at, "--layers": layers, "--waves": waves}
+        if used := next((k for k, v in other.items() if v), None):
+            raise UserError(f"{used} is not for language models' cores; give --prompt, --tokens, --taps, --stalls, --latency, --share")
+        text = lm_simulating.Text(prompt, tokens, top_k, temperature, seed, stalls, latency, share, taps, clock)
+        if wrong := lm_simulating.simulate(build, text, screen):
+            raise UserError(f"{build}: {wrong}; this is a defect, please report it with the folder")
+        return
+    if prompt or taps:
+        raise UserError(f"{'--prompt' if prompt else '--taps'} is for language models' cores; {build} holds none")
     if samples < 1:
         raise UserError(f"--samples {samples}: give at least one")
     options = simulating.SimOptions(stalls, seed, reset, reset_at, layers, waves, clock)

@@ -27,6 +27,12 @@ class SimOptions:
     clock: float = 0.0
 
 
+def is_lm(folder: Path) -> bool:
+    """Whether a folder holds the core of a language model."""
+    from hw.lm.design import is_lm_design
+    return is_lm_design(folder)
+
+
 def is_design(folder: Path) -> bool:
     """Whether a folder holds a SystemVerilog design.  UserError: it holds no build of any kind."""
     if (folder / "qs_top.sv").exists():

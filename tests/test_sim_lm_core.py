@@ -110,6 +110,42 @@ def test_ships_with_its_test(tmp_path):
     assert "token 0, layers.0.attn.g_proj.in[7]: " in done.stdout + done.stderr, done.stdout
 
 
+def test_the_command(far, typed):
+    """What a user sees: the text, what was compared, cycles beside the model's."""
+    code, out, err = typed("sim", far.folder, "--prompt", "3 1 4", "-n", 4, "--taps", "--top-k", 3, "--clock", 100)
+    text = reference(random_lm(20, 30), PROMPT, 4, Sampler(3), set()).tokens
+    assert code == 0 and f"3 1 4 | {' '.join(map(str, text))}\n4 tokens: all as the model's graph has them, and all " in out, err
+    assert "by the sizes alone" in out and "tokens/s at 100 MHz" in out and "; engines waited " in out and " %" in out
+    code, out, err = typed("sim", far.folder, "--prompt", "3 1 4", "-n", 2, "--stalls", 0.4, "--latency", 30, "--share", 0.5)
+    assert code == 0 and "2 tokens: all as the model's graph has them; --taps compares the values within, too\n" in out and " %" not in out, err
+
+
+@pytest.mark.parametrize("args, said", [
+    ((), "a language model goes on with a text; give it with --prompt"),
+    (("--prompt", "to be"), "prompt 'to be': the model has no vocabulary; give tokens as numbers, from 0 to 10"),
+    (("--prompt", "3 11"), "token 11 is out of the vocabulary of 11"),
+    (("--prompt", "3", "-n", 0), "0 tokens after a prompt of 1; give at least one of each"),
+    (("--prompt", "3", "--top-k", 5), "top-k of 5: the core draws from at most 4; compile it with --top-k 5"),
+    (("--prompt", "3", "--temperature", 0), "temperature 0.0: give a positive one, or top-k 1 for the likeliest token"),
+    (("--prompt", "3", "--waves", "w.vcd"),
+     "--waves is not for language models' cores; give --prompt, --tokens, --taps, --stalls, --latency, --share"),
+    (("--prompt", "3", "--share", 2), "a memory with a beat in 2 of the cycles: give a number above 0, up to 1")])
+def test_mistakes_of_the_command(far, typed, args, said):
+    code, _, err = typed("sim", far.folder, *args)
+    assert code == 1 and err.splitlines()[-1] == f"error: {said}"
+
+
+def test_a_damaged_core_is_told(far, typed, tmp_path):
+    """Weights that are not the model's: the first wrong value by name."""
+    shutil.copytree(far.folder, tmp_path / "d")
+    weights = tmp_path / "d" / "weights00.mem"
+    lines = weights.read_text().splitlines()
+    lines[0] = "7979"      # ten zeros
+    weights.write_text("\n".join(lines) + "\n")
+    code, out, err = typed("sim", tmp_path / "d", "--prompt", "3 1", "-n", 1, "--taps")
+    assert code == 1 and "vectors differ; the first: token 0, layers.0.attn.g_proj[0]: " in err and "this is a defect" in err
+
+
 def test_mistakes(far):
     with pytest.raises(UserError) as e:
         simulate(far, [], 1)

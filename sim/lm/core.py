@@ -49,13 +49,15 @@ GREEDY, CALM = Sampler(), Surroundings()
 
 @dataclass(frozen=True)
 class CoreRun:
-    """tokens: simulated; want: those of the graph; wrong: vectors that differ, None if the core has no taps or nobody asked.
+    """tokens: simulated; want: those of the graph; wrong: vectors that differ, None if the core has no taps or nobody asked;
+    compared: how many values.
 
     cycles: of each token made, the first one's from the last token of the prompt; log: registers and streams.
     """
     tokens: list[int]
     want: list[int]
     wrong: list[WrongValue] | None
+    compared: int
     cycles: list[int]
     log: Log
 
@@ -69,11 +71,11 @@ class CoreRun:
         return sum(rest) / len(rest)
 
 
-def bench(d: LmDesign, python: bool = False) -> Bench:
-    """The bench of a design."""
+def bench(d: LmDesign, python: bool = False, recorded: bool = True) -> Bench:
+    """The bench of a design; recorded: its taps, if it has them."""
     m = d.machine
     return Bench("qs_top", {}, m.engines, m.beat_bits, max(64, m.lanes * d.params["ActWidth"]), d.params["WeightWords"] if m.far else 0,
-                 taps=m.taps, python=python)
+                 taps=m.taps and recorded, python=python)
 
 
 def simulate(d: LmDesign, prompt: list[int], count: int, sampler: Sampler = GREEDY, around: Surroundings = CALM,
@@ -83,14 +85,17 @@ def simulate(d: LmDesign, prompt: list[int], count: int, sampler: Sampler = GREE
     UserError: a prompt that is empty or out of the vocabulary; an error that the core tells; a core that stands still; a build that fails.
     """
     p = load_lm(d.folder)
-    want = reference(p, prompt, count, sampler, {t.node for t in d.taps} if compare and d.machine.taps else set())
-    played = run(d, begin(d, around).run(prompt, count, patience(d, around), sampler.k, sampler.inverse, sampler.seed), around)
+    compare = compare and d.machine.taps
+    want = reference(p, prompt, count, sampler, {t.node for t in d.taps} if compare else set())
+    script = begin(d, around).run(prompt, count, patience(d, around), sampler.k, sampler.inverse, sampler.seed)
+    played = run(d, script, around, compare)
     log = played.log
     if why := trouble(log):
         raise UserError(f"the core made {len(log.tokens)} of {count} tokens: {why}")
-    wrong = taps.compare(played.rows, d.taps, want.steps, want.answered) if compare and d.machine.taps else None
+    wrong = taps.compare(played.rows, d.taps, want.steps, want.answered) if compare else None
     ends = [t.cycle for t in log.tokens]
-    return CoreRun(log.values, want.tokens, wrong, [b - a for a, b in zip([log.taken[-1], *ends], ends)], log)
+    shown = sum(t.count for head in want.answered for t in d.taps if head or not t.head) if compare else 0
+    return CoreRun(log.values, want.tokens, wrong, shown, [b - a for a, b in zip([log.taken[-1], *ends], ends)], log)
 
 
 def begin(d: LmDesign, around: Surroundings) -> Script:
@@ -101,9 +106,9 @@ def begin(d: LmDesign, around: Surroundings) -> Script:
     return script
 
 
-def run(d: LmDesign, script: Script, around: Surroundings = CALM) -> Played:
+def run(d: LmDesign, script: Script, around: Surroundings = CALM, recorded: bool = True) -> Played:
     """Carry out a script on a design.  UserError: see `play`."""
-    return play(bench(d), d.sources, d.folder, script, d.machine.lanes, d.params["ActWidth"], around.power_up)
+    return play(bench(d, recorded=recorded), d.sources, d.folder, script, d.machine.lanes, d.params["ActWidth"], around.power_up)
 
 
 def patience(d: LmDesign, around: Surroundings) -> int:
