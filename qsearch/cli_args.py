@@ -44,6 +44,11 @@ Apart = Annotated[bool, typer.Option("--apart", help="measure weights and activa
 Engine = Annotated[str, typer.Option(help="local, or ray (a cluster: RAY_ADDRESS)")]
 Workers = Annotated[int, typer.Option(help="processes that measure, as far as memory allows")]
 Seed = Annotated[int, typer.Option(help="governs all chance")]
+Engines = Annotated[int, typer.Option(help="of a language model on an FPGA: rows of a matrix at once (0: 2)")]
+Trits = Annotated[int, typer.Option(help="of the same: weights of a row that an engine takes in a cycle (0: 80, or 64 with --form two_bit)")]
+TopK = Annotated[int, typer.Option("--top-k", help="of the same: most candidates of a draw, 1: it always takes the likeliest (0: 8)")]
+Far = Annotated[bool, typer.Option("--far", help="of the same: the weights stand in an outer memory and are read over AXI4")]
+Taps = Annotated[bool, typer.Option("--taps", help="of the same: every intermediate can be seen")]
 
 
 def ties(given: list[str]) -> tuple[tuple[str, ...], ...]:

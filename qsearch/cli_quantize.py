@@ -7,8 +7,8 @@ import typer
 from ir import UserError
 
 from . import cli_lm
-from .cli_args import (ActRange, Augment, Budgets, DataOption, Distill, LearningRate, Model, Observer, Out, Prepare, Prune, Rounding, Seed, Train,
-                       Tune)
+from .cli_args import (ActRange, Augment, Budgets, DataOption, Distill, Engines, Far, LearningRate, Model, Observer, Out, Prepare, Prune, Rounding,
+                       Seed, Taps, TopK, Train, Trits, Tune)
 from .cli_search import screen
 from .data import load_data
 from .settings import Settings
@@ -102,7 +102,7 @@ def needed(text: str):
 def compile_(graph: GraphArgument, target: Annotated[str, typer.Option("--target", "-t", help="one of `qsearch list targets`")],
              out: Out = Path("build"), budget: Budgets = [],  # noqa: B006
              form: Annotated[str, typer.Option(help="of --target onnx: integer (exact everywhere), qdq or qonnx; of a language model's weights: "
-                                               "base3 or two_bit")] = "integer",
+                                               "base3 or two_bit, on an FPGA fields, too")] = "integer",
              mcpu: Annotated[str, typer.Option(help="of --target cpu or aarch64: LLVM's name of the processor (x86-64-v3, cortex-a55 ...)")] = "",
              arch: Annotated[list[str], typer.Option(help="of --target cuda: sm_80, sm_90 ...; may be repeated")] = [],  # noqa: B006
              tune: Annotated[int, typer.Option(help="of --target cpu: time this many forms of each layer's kernel and keep the fastest")] = 0,
@@ -111,11 +111,18 @@ def compile_(graph: GraphArgument, target: Annotated[str, typer.Option("--target
              core: Annotated[str, typer.Option(help="of an FPGA: sequential core, no streams: 8x8 (lanes, rows), 8x8:WORDS, auto")] = "",
              unroll: Annotated[bool, typer.Option("--unroll", help="of an FPGA: every weight an adder of its own, a frame a cycle")] = False,
              stages: Annotated[int, typer.Option(help="with --unroll: stages of logic between registers (0: of about five adders each)")] = 0,
-             lanes: Annotated[int, typer.Option(help="with --unroll: elements of a frame in one beat (0: all)")] = 0) -> None:
+             lanes: Annotated[int, typer.Option(help="with --unroll: elements of a frame in one beat (0: all); of a language model on an FPGA: "
+                                                "values that its quantizer takes at once")] = 0,
+             engines: Engines = 0, trits: Trits = 0, top_k: TopK = 0, far: Far = False, taps: Taps = False) -> None:
     """Library and program for a CPU or GPU, ONNX file or SystemVerilog design of an integer graph or a language model."""
     import ir.lm
-    from . import backends, compiling, lm_build
+    from . import backends, compiling, lm_build, lm_core
     t = backends.target(target)
+    if ir.lm.is_lm(graph) and t.kind == "fpga":
+        with screen.step(f"compile for {target}"):
+            lines = lm_core.for_fpga(graph, t, out, form, engines, trits, lanes, top_k, far, taps)
+        return print("\n".join(lines))
+    lm_core.refuse({"--engines": engines, "--trits": trits, "--top-k": top_k, "--far": far, "--taps": taps})
     if ir.lm.is_lm(graph):
         with screen.step(f"compile for {target}"):
             lines = lm_build.for_processor(graph, t, out, form, mcpu, name, threads)

@@ -12,7 +12,7 @@ PROCESSORS = ("cpu", "aarch64")
 def for_processor(folder: str, t, out: Path, form: str, mcpu: str, name: str, threads: int) -> list[str]:
     """Compiles the model in `folder` into `out`; lines for the user about it.  UserError: a target that is not made for language models."""
     if t.name not in PROCESSORS:
-        raise UserError(f"{folder} is a language model, which target {t.name!r} does not run; give {' or '.join(PROCESSORS)}")
+        raise UserError(f"{folder} is a language model, which target {t.name!r} does not run; give {' or '.join(PROCESSORS)}, or an FPGA")
     from codegen import lm as engine
     form = "base3" if form == "integer" else form
     about = engine.build(lm.load_lm(folder), out, backends.processor(t, mcpu), name, form, threads)

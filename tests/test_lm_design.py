@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from hw.lm import micro
 from hw.lm.cycles import cycles, product
@@ -13,9 +14,11 @@ from hw.lm.layout import Machine, runs, stream
 from hw.lm.pace import token
 from hw.lm.shape import Shape
 from hw.lm.taps import taps
+from hw.targets import fpga
 from ir import UserError
-from ir.lm import Stepper, load_lm, unpack
+from ir.lm import Stepper, load_lm, save_lm, unpack
 from lm_programs import random_lm
+from qsearch.cli import app
 
 
 def decoded(m: Machine, beats: np.ndarray) -> np.ndarray:
@@ -121,3 +124,26 @@ def test_refusals(tmp_path):
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"kind": "dataflow"}))
     with pytest.raises(UserError, match="manifest.json"):
         load_lm_design(d.folder)
+
+
+def test_the_command_makes_a_core(tmp_path):
+    save_lm(random_lm(), tmp_path / "lm")
+    model, out = str(tmp_path / "lm"), str(tmp_path / "core")
+
+    def said(*options: str) -> str:
+        r = CliRunner().invoke(app, ["compile", model, "-t", "ecp5-85k", "-o", out, *options])
+        return str(r.exception) if r.exception and not isinstance(r.exception, SystemExit) else r.output
+    text = said("--engines", "3", "--trits", "16", "--lanes", "4", "--top-k", "5", "--form", "two_bit", "--far", "--taps")
+    d = load_lm_design(out)
+    assert d.machine == Machine(3, 16, 4, "two_bit", 5, True, True) and f"{d.cycles.token:,} cycles a token" in text
+    assert "as two_bit, 3 files for the outer memory; " in text and (d.folder / "run.py").exists()
+    assert said("--trits", "7") == "7 trits a beat: give a multiple of 5 with weights in base3"
+    r = CliRunner().invoke(app, ["compile", model, "-t", "cpu", "-o", out, "--engines", "2"])
+    assert str(r.exception) == "--engines is for a language model on an FPGA (a folder of `qsearch train`)"
+
+
+def test_a_model_without_room(tmp_path):
+    with pytest.raises(UserError, match=r"^the core does not fit ecp5-25k: it needs \d+ block RAMs, \d+ more than there are, \d+ of them for weights "
+                                        r"\(\d+ KB\); weights may stay in an outer memory: --far$"):
+        lm_design(random_lm(128, 256, 3, 65), tmp_path / "core", Machine(2, 80, 2), fpga("ecp5-25k"))
+    assert not (tmp_path / "core").exists()

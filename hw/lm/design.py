@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ir import UserError, store
 from ir.lm import Program, lm_hash, save_lm
+from ir.target import Target
 
 from ..design import RTL, TOP
 from ..place import modules, whole
@@ -22,6 +23,7 @@ from . import micro
 from .cycles import Cycles, cycles
 from .images import FILES, WEIGHTS, memories, params
 from .layout import Machine, runs
+from .room import check
 from .taps import GROUPS, Tap, taps
 
 KIND = "lm"
@@ -46,16 +48,20 @@ class LmDesign:
         return [self.folder / f"{WEIGHTS}{e:02}.mem" for e in range(self.machine.engines)]
 
 
-def lm_design(p: Program, out: Path | str, machine: Machine, extra: Callable[[Path, LmDesign], None] | None = None) -> LmDesign:
-    """The core of a model in folder `out`, whole or not at all.  extra(folder, design) may add files.
+def lm_design(p: Program, out: Path | str, machine: Machine, target: Target | None = None,
+              extra: Callable[[Path, LmDesign], None] | None = None) -> LmDesign:
+    """The core of a model in folder `out`, whole or not at all.  target: a device that must have block RAMs for it.  extra(folder, design)
+    may add files.
 
-    UserError: a model too small for a core; the folder exists and is no design, or cannot be written.
+    UserError: a model too small for a core, or too large for the target; the folder exists and is no design, or cannot be written.
     """
     if p.dim < 8 or p.hidden < 8:
         raise UserError(f"a model of width {p.dim} and hidden width {p.hidden}: the core's pipelines need at least 8 of each")
     out = Path(out)
     streams, program = runs(p, machine), micro.steps(p, machine)
     made = params(p, machine, streams, program)
+    if target:
+        check(made, machine, target)
     d = LmDesign(out, machine, made, taps(p, made["TopK"]), lm_hash(p), cycles(program, made))
     mems = memories(p, machine, streams, program, made)
 
