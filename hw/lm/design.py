@@ -43,6 +43,11 @@ class LmDesign:
     def sources(self) -> list[Path]: return [*sorted((self.folder / "rtl").glob("*.sv")), self.folder / f"{TOP}.sv"]
 
     @property
+    def memories(self) -> list[Path]:
+        """What $readmemh opens: of weights those that stand on the chip."""
+        return sorted(p for p in self.folder.glob("*.mem") if not (self.machine.far and p in self.weights))
+
+    @property
     def weights(self) -> list[Path]:
         """The beats of each engine, a line each."""
         return [self.folder / f"{WEIGHTS}{e:02}.mem" for e in range(self.machine.engines)]

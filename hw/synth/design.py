@@ -12,6 +12,8 @@ from ir.store import digest, load_graph
 from ir.target import Target
 
 from ..design import TOP, load
+from ..lm import units
+from ..lm.design import is_lm_design, load_lm_design
 from ..targets import DSP_BITS, FAMILIES, fpga
 from . import harness, nextpnr, timing
 from .layers import layer_of, marks, owners, used
@@ -43,12 +45,10 @@ def synth_design(folder: Path | str, device: str | Target | None = None, limit_s
     netlist, the log and the configuration.  step(title) is a context that tells of progress; it yields progress(done, total, text).
     UserError: no design there, unknown device, a tool missing or failed, or more than `limit_s` seconds in all.
     """
-    design = load(folder)
-    nodes = list(load_graph(design.folder).nodes)
-    job = Job(design.sources, TOP, sorted(design.folder.glob("*.mem")), {}, harness.CLOCK, marks(design.folder), nodes)
-    report, module, made = _made(job, fpga(device), limit_s, route, Aim(clock_mhz, seed, pack), cache, step or quiet)
+    folder = Path(folder)
+    report, module, made = _made(_job(folder), fpga(device), limit_s, route, Aim(clock_mhz, seed, pack), cache, step or quiet)
     if write:
-        save(design.folder, report, module, made, PARTS.get(report["device"]))
+        save(folder, report, module, made, PARTS.get(report["device"]))
     return report
 
 
@@ -66,7 +66,7 @@ def synth_module(sources: Iterable[Path | str], top: str, device: str | Target |
 
 @dataclass(frozen=True)
 class Job:
-    """What is synthesized.  marks: see layers.marks; nodes: of the graph whose layers are told apart."""
+    """What is synthesized.  marks, parts: see layers.marks, layers.owners; nodes: of the graph whose layers are told apart, or parts."""
     sources: list[Path]
     top: str
     files: list[Path]
@@ -74,6 +74,16 @@ class Job:
     clock: str
     marks: list[str] = field(default_factory=list)
     nodes: list[str] = field(default_factory=list)
+    parts: dict[str, str] = field(default_factory=dict)
+
+
+def _job(folder: Path) -> Job:
+    """A design by its layers, a language model's core by its units."""
+    if is_lm_design(folder):
+        core = load_lm_design(folder)
+        return Job(core.sources, TOP, core.memories, {}, harness.CLOCK, units.marks(), list(units.PARTS), units.paths())
+    design = load(folder)
+    return Job(design.sources, TOP, sorted(folder.glob("*.mem")), {}, harness.CLOCK, marks(folder), list(load_graph(folder).nodes))
 
 
 @dataclass(frozen=True)
@@ -89,7 +99,7 @@ def _made(job: Job, target: Target, limit_s: float, route: bool, aim: Aim, cache
     start, part, tools, made = time.monotonic(), PARTS.get(target.name) if route or aim.pack else None, {"yosys": version("yosys")}, None
     with step("synthesis with Yosys") as progress:
         module = mapped(job, target, tools["yosys"], limit_s, cache, told(progress))
-    report = counts(target, used(module, FAMILIES[target.family]), job.nodes)
+    report = counts(target, used(module, FAMILIES[target.family], job.parts), job.nodes)
     report |= {"tools": tools, "seconds": {"yosys": round(time.monotonic() - start, 1)}}
     if part and report["fits"]:
         tools["nextpnr"] = version(part.tool)
@@ -133,7 +143,7 @@ def found(made: dict, module: dict, part: Part, job: Job) -> dict:
     out["cells"] = out["packed"].get(part.logic, [0])[0] - made["harness"][part.harness]
     if "report" not in made:
         return out
-    own, told_by = owners(module), json.loads(expanded(made["report"]))
+    own, told_by = owners(module, job.parts), json.loads(expanded(made["report"]))
     fmax, path = timing.fmax_mhz(told_by), timing.critical(told_by, own)
     return out | {"fmax_mhz": fmax and round(fmax, 2), "path": path, "slowest_ns": timing.slowest(told_by, own),
                   "critical": path and timing.told(path, lambda at: layer_of(at, job.nodes) or job.top)}

@@ -5,7 +5,9 @@ chains, memories and multipliers carry the name of their instance (see yosys.scr
 """
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from ir.store import load_graph
 
@@ -32,8 +34,11 @@ def marks(folder: Path) -> list[str]:
     return found
 
 
-def owners(module: dict) -> dict[str, str]:
-    """Cell -> the instance of the top module that it lies in, "" for none.  module: as Yosys writes it, flat."""
+def owners(module: dict, parts: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """Cell -> the instance of the top module that it lies in, "" for none.  module: as Yosys writes it, flat.
+
+    parts: start of a cell's name -> what is told of it instead of the instance, the longest that fits.
+    """
     cells = {n: c for n, c in module["cells"].items() if c["type"] != "$scopeinfo"}
     instances = {n for n, c in module["cells"].items() if c["type"] == "$scopeinfo" and "." not in n}
     found: dict[str, str] = {}
@@ -45,7 +50,7 @@ def owners(module: dict) -> dict[str, str]:
         told = cell["attributes"].get("src", "").split("|")[0]
         if told.split(".")[0] in instances:
             found[name] = told
-        elif "LUT" not in cell["type"] and (scope := _scope(name, instances)):
+        elif "LUT" not in cell["type"] and (scope := _scope(name, instances, parts)):
             found[name] = scope  # a memory block has its memory's name
     outs = {n: [r for b in _bits(c, "output") for r in readers[b]] for n, c in cells.items()}
     ins = {n: [drivers[b] for b in _bits(c, "input") if b in drivers] for n, c in cells.items()}
@@ -61,10 +66,10 @@ def _spread(found: dict[str, str], to: dict[str, list[str]]) -> None:
         found |= fresh
 
 
-def used(module: dict, family: Family) -> dict[str, dict[str, int]]:
+def used(module: dict, family: Family, parts: Mapping[str, str] = MappingProxyType({})) -> dict[str, dict[str, int]]:
     """Instance -> resource -> number, "carry" among them, in the order of the names; the sums are the whole design's."""
     kinds: dict[str, Counter] = defaultdict(Counter)
-    for name, owner in owners(module).items():
+    for name, owner in owners(module, parts).items():
         kinds[owner][module["cells"][name]["type"]] += 1
     return {n: family.count(c) | {"carry": family.carries(c)} for n, c in sorted(kinds.items())}
 
@@ -79,8 +84,10 @@ def layer_of(instance: str, nodes: list[str]) -> str:
 def _identifier(node: str) -> str: return "".join(c if c.isalnum() and c.isascii() else "_" for c in node)
 
 
-def _scope(name: str, instances: set[str]) -> str:
+def _scope(name: str, instances: set[str], parts: Mapping[str, str]) -> str:
     first = name.split(".")[0]
+    if fits := [p for p in parts if name.startswith(p)]:
+        return parts[max(fits, key=len)]
     return first if "." in name and first in instances else TOP
 
 
