@@ -159,7 +159,9 @@ module qs_lm_core #(
     logic [ShiftBits-1:0] shift;
     logic [NumWidth-1:0]  num;
   } scalar_t;
-  localparam int unsigned MatrixBits  = $bits(matrix_t), ScalarBits = $bits(scalar_t), QuantBits = $bits(quant_t);
+  // The bits of these, written out: Yosys knows $bits of no type.
+  localparam int unsigned MatrixBits  = 8 + RowBits + BeatsBits + 6 * ShiftBits + GainBits + BaseBits;
+  localparam int unsigned ScalarBits  = 6 + ShiftBits + NumWidth, QuantBits = 6 + VRowBits;
   localparam int unsigned PayloadBits = MatrixBits > ScalarBits ? MatrixBits : ScalarBits;
 
   // The microprogram.
@@ -330,8 +332,10 @@ module qs_lm_core #(
     .norm_valid_o(norm_valid), .sum_o(norm_sum), .top_o(norm_top), .busy_o(quant_busy)
   );
   always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) {filling, norming} <= '0;
-    else begin
+    if (!rst_ni) begin
+      filling <= '0;
+      norming <= 1'b0;
+    end else begin
       if (code_valid && code_last) filling[code_buf] <= 1'b0;
       if (norm_valid) norming <= 1'b0;
       if (quant_valid && quant_ready) begin
@@ -404,6 +408,7 @@ module qs_lm_core #(
 
 `ifndef SYNTHESIS
   initial begin
+    if (MatrixBits != $bits(matrix_t) || ScalarBits != $bits(scalar_t) || QuantBits != $bits(quant_t)) $fatal(1, "%m: a command has other fields");
     if (TopK > Vocab) $fatal(1, "%m: TopK=%0d of %0d tokens", TopK, Vocab);
     if (Engines == 0 || Lanes == 0 || Trits % Lanes != 0) $fatal(1, "%m: Engines=%0d Lanes=%0d Trits=%0d", Engines, Lanes, Trits);
   end

@@ -151,11 +151,13 @@ module qs_lm_gemv #(
     end
   end
   // What else is told of a group: which engine made its last row, and whether that is the last of the command.
+  lane_t                               last_lane;
+  assign last_lane = last_group ? lane_t'(rows - 1'b1) : lane_t'(Engines - 1);
   logic                                group_valid, group_ready, tag_valid, tag_ready, end_now, unused;
   lane_t                               keep, lane;
   logic [Engines-1:0][Batch*AccWidth-1:0] group;
   qs_fifo #(.DataWidth(LaneBits + 1), .Depth(Room)) u_tags (
-    .clk_i, .rst_ni, .s_valid_i(go && last), .s_ready_o(tag_ready), .s_data_i({last_group, last_group ? lane_t'(rows - 1'b1) : lane_t'(Engines - 1)}),
+    .clk_i, .rst_ni, .s_valid_i(go && last), .s_ready_o(tag_ready), .s_data_i({last_group, last_lane}),
     .m_valid_o(tag_valid), .m_ready_i(give), .m_data_o({end_now, keep}));
   qs_fifo #(.DataWidth(Engines*Batch*AccWidth), .Depth(Room)) u_groups (
     .clk_i, .rst_ni, .s_valid_i(sum_valid[0]), .s_ready_o(group_ready), .s_data_i(sums), .m_valid_o(group_valid), .m_ready_i(give), .m_data_o(group));

@@ -83,20 +83,20 @@ module qs_lm_quant #(
   end
 
   // What was asked for comes back Read cycles later, with all that belongs to it.
-  typedef struct packed {
-    logic                more, norm, last;
-    logic [1:0]          buf_id;
-    logic [Lanes-1:0]    mask;
-    logic [VecWidth-2:0] top, extra;
-  } asked_t;
+  localparam int unsigned AskedBits = 2 * VecWidth + Lanes + 3;   // more, norm, last, buf_id, mask, top, extra
   logic [Read-1:0] waiting;
-  asked_t          asked [Read];
+  logic [AskedBits-1:0] asked [Read];   // no struct: Yosys knows none in arrays
+  logic                 more_now, norm_now, last_now;
+  logic [1:0]           buf_now;
+  logic [Lanes-1:0]     mask_now;
+  logic [VecWidth-2:0]  top_now, extra_now;
+  assign {more_now, norm_now, last_now, buf_now, mask_now, top_now, extra_now} = asked[Read-1];
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) waiting <= '0;
     else waiting <= Read'({waiting, reading});
   end
   always_ff @(posedge clk_i) begin
-    asked[0] <= '{more, norm, last, buf_id, mask, top, extra};
+    asked[0] <= {more, norm, last, buf_id, mask, top, extra};
     for (int k = 1; k < int'(Read); k++) asked[k] <= asked[k-1];
   end
 
@@ -109,9 +109,9 @@ module qs_lm_quant #(
     else valid <= waiting[Read-1];
   end
   always_ff @(posedge clk_i) begin
-    {norm_q, last_q, buf_q, top_q} <= {asked[Read-1].norm, asked[Read-1].last, asked[Read-1].buf_id, asked[Read-1].top};
-    for (int l = 0; l < int'(Lanes); l++) v[l*int'(VecWidth)+:VecWidth] <= rdata_i[l*int'(VecWidth)+:VecWidth] & {VecWidth{asked[Read-1].mask[l]}};
-    if (asked[Read-1].more) v[VecWidth-1:0] <= {1'b0, asked[Read-1].extra};
+    {norm_q, last_q, buf_q, top_q} <= {norm_now, last_now, buf_now, top_now};
+    for (int l = 0; l < int'(Lanes); l++) v[l*int'(VecWidth)+:VecWidth] <= rdata_i[l*int'(VecWidth)+:VecWidth] & {VecWidth{mask_now[l]}};
+    if (more_now) v[VecWidth-1:0] <= {1'b0, extra_now};
   end
 
   logic                        done, share, dividing;

@@ -44,7 +44,7 @@ module qs_lm_scalar #(
   output logic                        extra_valid_o,
   output logic                        busy_o
 );
-  typedef enum logic [1:0] {Root, Factor, Gated, Down} op_e;
+  localparam logic [1:0] Root = 2'd0, Factor = 2'd1, Gated = 2'd2, Down = 2'd3;   // operations; Yosys casts to no enumeration
   typedef enum logic [2:0] {Idle, Rooting, Multiply, Half, Divide, Finish} state_e;
   localparam int unsigned BWidth  = RootWidth > VecWidth - 1 ? RootWidth : VecWidth - 1;
   localparam int unsigned DivBits = VecWidth - 1 + RootWidth;                // of a divisor
@@ -54,7 +54,7 @@ module qs_lm_scalar #(
   localparam int unsigned CountBits = $clog2(Digits);
 
   state_e                  state;
-  op_e                     op;
+  logic [1:0]              op;
   logic [RegBits-1:0]      reg_id;
   logic [NumWidth-1:0]     num;
   logic [MulWidth-1:0]     a;
@@ -72,8 +72,8 @@ module qs_lm_scalar #(
 
   qs_sqrt #(.InWidth(2 * RootWidth), .OutWidth(RootWidth), .Turns(RootWidth)) u_root (
     .clk_i, .rst_ni,
-    .s_valid_i(start && (op_e'(cmd_op_i) == Root || op_e'(cmd_op_i) == Gated)), .s_ready_o(free),
-    .s_data_i(op_e'(cmd_op_i) == Root ? (2 * RootWidth)'(sum_i) << 8 : (2 * RootWidth)'(square_i)),
+    .s_valid_i(start && (cmd_op_i == Root || cmd_op_i == Gated)), .s_ready_o(free),
+    .s_data_i(cmd_op_i == Root ? (2 * RootWidth)'(sum_i) << 8 : (2 * RootWidth)'(square_i)),
     .m_valid_o(rooted), .m_ready_i(1'b1), .m_data_o(root)
   );
 
@@ -111,7 +111,7 @@ module qs_lm_scalar #(
       unique case (state)
         Idle:
           if (cmd_valid_i)
-            unique case (op_e'(cmd_op_i))
+            unique case (cmd_op_i)
               Factor:  state <= Multiply;
               Down:    state <= Half;
               default: state <= Rooting;
@@ -128,12 +128,12 @@ module qs_lm_scalar #(
   always_ff @(posedge clk_i) begin
     product <= (MulWidth + BWidth)'(a) * (MulWidth + BWidth)'(b);
     if (start) begin
-      op     <= op_e'(cmd_op_i);
+      op     <= cmd_op_i;
       reg_id <= cmd_reg_i;
       num    <= cmd_num_i;
-      a      <= op_e'(cmd_op_i) == Root ? MulWidth'(top_i) : MulWidth'(cmd_num_i);
+      a      <= cmd_op_i == Root ? MulWidth'(top_i) : MulWidth'(cmd_num_i);
       b      <= BWidth'(tv_i);
-      unique case (op_e'(cmd_op_i))
+      unique case (cmd_op_i)
         Down:    divisor <= DivBits'(factor[cmd_reg_i]);
         Gated:   divisor <= DivBits'(1) << cmd_shift_i;
         default: divisor <= den;
