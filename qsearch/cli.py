@@ -22,6 +22,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
                   context_settings={"help_option_names": ["-h", "--help"]},
                   help="Hardware-aware quantization compiler: a float network in, a mixed-precision plan and bit-exact code out.")
 screen = cli_search.screen
+DEMOS = ("digits", "lm")
 
 @app.callback()
 def common(debug: Annotated[bool, typer.Option("--debug", help="show the traceback of an error")] = False,
@@ -31,9 +32,21 @@ def common(debug: Annotated[bool, typer.Option("--debug", help="show the traceba
 
 
 @app.command()
-def demo(out: Out = Path("qsearch-demo"), seed: Seed = 0,
-         images: Annotated[int, typer.Option(help="test images to simulate")] = 64) -> None:
-    """The whole road on real data in about two minutes; nothing to download."""
+def demo(what: Annotated[str, typer.Argument(help="digits: a classifier from training to builds; lm: a language model speaks")] = "digits",
+         out: Out = Path("qsearch-demo"), seed: Seed = 0,
+         images: Annotated[int, typer.Option(help="of digits: test images to simulate")] = 64,
+         model: Annotated[Path | None, typer.Option(help="of lm: the folder of another language model (`qsearch train` writes it)")] = None,
+         prompt: Annotated[str, typer.Option(help="of lm: the text that it goes on with")] = "",
+         tokens: Annotated[int, typer.Option("--tokens", "-n", help="of lm: tokens to make")] = 80) -> None:
+    """The whole road on real data in about two minutes; nothing to download.
+
+    `demo lm`: a trained language model, compiled for this CPU and on its simulated core, side by side.
+    """
+    if what not in DEMOS:
+        raise UserError(f"unknown demo {what!r}; give {' or '.join(DEMOS)}")
+    if what == "lm":
+        from .lm_demo import demo
+        raise typer.Exit(0 if demo(out, screen, seed, model, prompt, tokens) else 1)
     from .demo import demo
     demo(out, screen, seed=seed, images=images)
 

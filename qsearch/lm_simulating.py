@@ -39,14 +39,14 @@ def simulate(folder: Path, t: Text, screen) -> str:
     with screen.step(f"simulate {t.tokens} tokens"):
         r = core.simulate(d, prompt, t.tokens, t.sampler(), around, t.taps)
     print(shown(p, prompt, r.tokens))
-    wrong = _wrong(r)
+    said = wrong(r)
     more = "; --taps compares the values within, too" if d.machine.taps else ""
     values = more if r.wrong is None else f", and all {r.compared:,} values within"
-    print(wrong or f"{len(r.tokens)} tokens: all as the model's graph has them{values}")
+    print(said or f"{len(r.tokens)} tokens: all as the model's graph has them{values}")
     for w in (r.wrong or [])[:SHOWN]:
         print(w)
     _cycles(d, p, r, t, screen)
-    return wrong
+    return said
 
 
 def encode(p: lm.Program, text: str) -> list[int]:
@@ -66,7 +66,8 @@ def shown(p: lm.Program, prompt: list[int], tokens: list[int]) -> str:
     return lm.Pieces(p.vocab).decode([*prompt, *tokens]) if p.vocab else f"{' '.join(map(str, prompt))} | {' '.join(map(str, tokens))}"
 
 
-def _wrong(r) -> str:
+def wrong(r) -> str:
+    """What differs in a run, or nothing."""
     if r.wrong:
         return f"{len(r.wrong)} vectors differ; the first: {r.wrong[0]}"
     if r.tokens == r.want:

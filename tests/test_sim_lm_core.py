@@ -98,7 +98,7 @@ def test_ships_with_its_test(tmp_path):
     """One command in the folder builds the core and checks it; a wrong value is told, and where."""
     p = random_lm(20, 30, 1)
     machine = Machine(2, 10, 2, far=True, taps=True, top_k=4)
-    d = lm_design(p, tmp_path / "d", machine, lambda folder, d: add_test(folder, d, p, [3, 1], 2, Sampler(3, 99, 5)))
+    d = lm_design(p, tmp_path / "d", machine, extra=lambda folder, d: add_test(folder, d, p, [3, 1], 2, Sampler(3, 99, 5)))
     env = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
     done = subprocess.run([sys.executable, "run.py"], cwd=d.folder, capture_output=True, text=True, env=env)
     assert done.returncode == 0 and "2 tokens, each token and every value right in all of 6 runs" in done.stdout, done.stdout + done.stderr
