@@ -1,4 +1,4 @@
-"""The verbs of language models: train, and import of a published checkpoint."""
+"""The verbs of language models: train, import of a published checkpoint, eval."""
 from pathlib import Path
 from typing import Annotated
 
@@ -39,3 +39,13 @@ def import_folder(folder: Path, out: Path) -> None:
             shutil.copyfile(folder / name, out / name)
     print(describe_lm(out))
     print(out)
+
+
+def evaluate(folder: Path, data: Path, valid: float, length: int, stretches: int) -> None:
+    """Loss of the real model and of its integers on the same text, and how often both would say the same next."""
+    from ir import lm
+    from . import lm_eval
+    p = lm.load_lm(folder)
+    rows = lm_eval.stretches(lm_eval.tokens(p, data), valid, length, stretches)
+    with screen.step("loss in integers and in float") as progress:
+        print(lm_eval.compare(p, rows, progress))

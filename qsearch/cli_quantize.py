@@ -65,9 +65,16 @@ def import_(file: Annotated[Path, typer.Argument(help="a quantized ONNX file (QD
     print(out / "graph")
 
 
-def evaluate(model: Annotated[str, typer.Argument(help="a model, the folder of an integer graph, or a quantized ONNX file")],
-             data: DataOption) -> None:
-    """Score of a float model or of an integer graph on the evaluation samples."""
+def evaluate(model: Annotated[str, typer.Argument(help="a model, the folder of an integer graph or of a language model, or a quantized ONNX file")],
+             data: Annotated[str, typer.Option("--data", "-d", help="file.npz (x, y) or package.module:factory; of a language model: a text, or "
+                                                                    "tokens as .npy")],
+             valid: Annotated[float, typer.Option(help="of a language model: share of the text, at its end, that is scored")] = 1.0,
+             length: Annotated[int, typer.Option(help="of a language model: tokens of a stretch of text")] = 128,
+             stretches: Annotated[int, typer.Option(help="of a language model: how many, evenly spread; 0: all")] = 0) -> None:
+    """Score of a float model or of an integer graph on the evaluation samples; of a language model its loss in float and in integers."""
+    from ir import lm
+    if lm.is_lm(model):
+        return cli_lm.evaluate(Path(model), Path(data), valid, length, stretches)
     from . import steps
     from .evaluate import score
     d = load_data(data)

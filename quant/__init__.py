@@ -17,6 +17,7 @@ from .layout import check as check_plan
 from .front.load import load_model
 from .sites.lowrank_path import compensate_rank
 from .ternary.matmulfree import GLU, MLGRU, MatMulFreeLM
+from .ternary.lm_real import real_lm
 from .ternary.matmulfree_lower import lower_lm, program as lm_program
 from .ternary.lm_import import Checkpoint, import_lm, is_checkpoint, tokenizers
 from .ternary.lm_floats import FloatGRU, FloatTransformer, gru_of
