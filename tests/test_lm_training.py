@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.lm_training import curve, facts, table
 from ir import UserError, lm
 from quant import Course, FloatGRU, FloatTransformer, MatMulFreeLM, Training, gru_of, text_loss
 from quant.ternary.bitlinear import BitLinear, ternary_codes, token_codes
@@ -97,8 +98,8 @@ def test_stopped_and_resumed_is_never_stopped(kind, text, tmp_path):
 def test_the_command_writes_a_curve_and_a_model_and_goes_on(typed, text, tmp_path):
     code, out, err = typed("train", text, "-o", tmp_path / "r", *SMALL)
     assert code == 0 and "held-out loss" in out and "step 20: loss" in err
-    curve = (tmp_path / "r" / "loss.csv").read_text().splitlines()
-    assert curve[0] == "step,learning_rate,train_loss,held_out_loss,seconds" and len(curve) == 21 and curve[-1].startswith("20,")
+    told = (tmp_path / "r" / "loss.csv").read_text().splitlines()
+    assert told[0] == "step,learning_rate,train_loss,held_out_loss,seconds" and len(told) == 21 and told[-1].startswith("20,")
     saved = torch.load(tmp_path / "r" / "model.pt", weights_only=True)
     model = MatMulFreeLM(len(saved["settings"]["characters"]), 16, 2, 24)
     model.load_state_dict(saved["model"])
@@ -107,6 +108,9 @@ def test_the_command_writes_a_curve_and_a_model_and_goes_on(typed, text, tmp_pat
     assert p.about["trained by"].startswith("qsearch train text.txt --dim 16 --layers 2 --hidden 24 --steps 20 ") and set(p.vocab) == set(WORDS)
     assert p.about["text, SHA-256"] == hashlib.sha256(text.read_bytes()).hexdigest()
     assert all(np.array_equal(q.codes, ternary_codes(model.get_submodule(n).weight)[0].numpy()) for n, q in p.projections().items())
+    row, rows = facts(tmp_path / "r")
+    assert row["model"] == "ternary" and row["parameters"] == parameters(model) and row["tokens"] == 20 * 2 * 16 and len(rows) == 20
+    assert "| 20 | " in table(curve([(row, rows)], 3))
     code, again, err = typed("train", text, "-o", tmp_path / "r", *SMALL)
     assert code == 0 and "going on from step 20 of 20" in err and again.splitlines()[-1].split()[:6] == out.splitlines()[-1].split()[:6]
 
