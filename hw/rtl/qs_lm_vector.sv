@@ -479,7 +479,7 @@ module qs_lm_vector #(
     assign {tap_vector_valid_o, tap_vector_row_o, tap_vector_o}       = '0;
     assign {tap_vector_tag_o, tap_residual_tag_o, tap_gated_tag_o, tap_silu_tag_o, tap_state_tag_o, tap_curve_tag_o, tap_value_tag_o} = '0;
     logic unused;
-    assign unused = ^{cmd_tag_i, forget_valid, state_valid, state_row, forget, state, v_valid, v_row, v, z_row[21], c_row[11]};
+    assign unused = ^{cmd_tag_i, forget_valid, state_valid, state_row, forget, state, v_valid, v_row, v, z_row[21], z_valid[21], c_row[11]};
   end
 
 `ifndef SYNTHESIS
