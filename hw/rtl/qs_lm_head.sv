@@ -91,9 +91,10 @@ module qs_lm_head #(
     logic [PlaceBits-1:0] at, place;
     logic [15:0]          invtemp;
     logic [AccWidth-1:0]  best;
-    logic [16:0]          weight, weights [TopK];
-    logic [TokenBits-1:0] rows [TopK];
-    logic [MassBits-1:0]  mass, run, sum;
+    logic [16:0]          weight, weight_q, weights [TopK];
+    logic [TokenBits-1:0] row_q, rows [TopK];
+    logic [MassBits-1:0]  mass;
+    logic [MassBits:0]    ahead, less;   // of the running sum, what was drawn; of the next one: below 0 where that exceeds it
     qs_lm_weight #(.AccWidth(AccWidth), .FactorWidth(FactorWidth), .ShiftBits(ShiftBits), .TagWidth(PlaceBits), .ExpFile(ExpFile)) u_weight (
       .clk_i, .rst_ni, .factor_i, .shift_i, .invtemp_i(invtemp), .valid_i(state == Unload && KBits'(at) < candidates),
       .behind_i(best - last_acc), .tag_i(at), .valid_o(weighed), .weight_o(weight), .tag_o(place), .busy_o(weighing)
@@ -108,7 +109,7 @@ module qs_lm_head #(
     assign left_13  = random ^ (random << 13);
     assign right_17 = left_13 ^ (left_13 >> 17);
     assign next     = right_17 ^ (right_17 << 5);
-    assign sum      = run + MassBits'(weights[at]);
+    assign less     = ahead - (MassBits+1)'(weight_q);
 
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) state <= Idle;
@@ -120,7 +121,7 @@ module qs_lm_head #(
           Unload:  if (at == '0) state <= Weigh;
           Weigh:   if (!weighing) state <= Draw;
           Draw:    if (multiplied) state <= Choose;
-          Choose:  if (sum > MassBits'(drawn >> 32)) state <= Tell;
+          Choose:  if (less[MassBits]) state <= Tell;
           default: if (m_ready_i) state <= Idle;
         endcase
     end
@@ -137,7 +138,6 @@ module qs_lm_head #(
         candidates <= cmd_k_i < KBits'(Vocabs) ? cmd_k_i : KBits'(Vocabs);
         invtemp    <= cmd_invtemp_i;
         mass       <= '0;
-        run        <= '0;
       end
       if (state == Settle) begin
         best      <= first_acc;
@@ -146,11 +146,11 @@ module qs_lm_head #(
       end
       if (weighed) mass <= mass + MassBits'(weight);
       if (state == Unload && at != '0) at <= at - 1'b1;
-      if (state == Choose) begin
-        run       <= sum;
-        at        <= at + 1'b1;
-        m_token_o <= rows[at];
-      end
+      weight_q <= weights[at];
+      row_q    <= rows[at];
+      ahead    <= state == Choose ? less : (MassBits+1)'(drawn >> 32);
+      if (state == Choose) m_token_o <= row_q;
+      if (state == Choose || (state == Draw && multiplied)) at <= at + 1'b1;
     end
   end
 
