@@ -8,7 +8,6 @@ import torch
 from ir import UserError, lm, run
 from quant import real_lm
 
-SHIPPED = Path(__file__).parent / "data" / "shakespeare"  # the folder of the language model that comes with the package
 AT_ONCE = 8  # stretches
 
 

@@ -8,7 +8,8 @@ import torch
 
 from ir import UserError, lm
 from quant import MatMulFreeLM, lm_program, real_lm
-from qsearch.lm_eval import SHIPPED, compare, stretches, tokens
+from qsearch.lm_demo import SHIPPED
+from qsearch.lm_eval import compare, stretches, tokens
 
 
 @pytest.fixture(scope="module")
