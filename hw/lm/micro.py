@@ -106,9 +106,10 @@ def _mixer(p: Program, m: Machine, n: int, made: list[Gains]) -> list[Step]:
     def matrix(k: str, mode: Mode, buf: int, *waits: str, **fields: int) -> Step:
         return _matrix(m, f"{at}{k}_proj", mode, h, h, buf, *waits, **fields)
     return [
-        _quant(f"{at}g_proj", V0, h, 0), _quant(f"{at}norm.u", UNIT, h), _quant(f"{at}f_proj", V1, h, 1), _quant(f"{at}i_proj", V2, h, 2),
-        matrix("g", Mode.RAW, 0, shift=a.square), _root(f"{at}norm"),   # the sums of g are used as they are: its codes go first
-        _factor(f"{at}f_proj", 0, V1, a.f.num), _factor(f"{at}i_proj", 1, V2, a.i.num),
+        # The sums of g are used as they are: its codes go first, and while its rows pass, which make no vector, the others are quantized.
+        _quant(f"{at}g_proj", V0, h, 0), _quant(f"{at}norm.u", UNIT, h), matrix("g", Mode.RAW, 0, shift=a.square),
+        _quant(f"{at}f_proj", V1, h, 1, made=True), _root(f"{at}norm"), _factor(f"{at}f_proj", 0, V1, a.f.num),
+        _quant(f"{at}i_proj", V2, h, 2, made=True), _factor(f"{at}i_proj", 1, V2, a.i.num),
         matrix("f", Mode.FORGET, 1, factor=0, shift=a.f.shift, base=n * h),
         matrix("i", Mode.INPUT, 2, "scalar", factor=1, shift=a.i.shift, product=a.product, **made[0].fields() | {"base": n * h}),
         Step(Op.SCALAR, f"{at}gated.eps", (), {"op": Scalar.GATED, "num": a.eps_mul, "shift": a.eps_shift}),
@@ -135,10 +136,10 @@ def _matrix(m: Machine, what: str, mode: Mode, rows: int, columns: int, buf: int
     return Step(Op.MATRIX, what, _units(f"codes{buf}", *waits), own | fields)
 
 
-def _quant(what: str, vec: int, count: int, buf: int | None = None, extra: bool = False) -> Step:
-    """Codes into a buffer, or a norm where there is none; both need the whole vector, the norm its epsilon, too."""
+def _quant(what: str, vec: int, count: int, buf: int | None = None, extra: bool = False, made: bool = False) -> Step:
+    """Codes into a buffer, or a norm where there is none; both need the whole vector, the norm its epsilon, too.  made: the vector is there."""
     own = {"vec": vec, "count": count, "norm": int(buf is None), "buf": buf or 0, "extra": int(extra)}
-    return Step(Op.QUANT, f"{what}.codes" if buf is not None else what, _units("vector", *["scalar"] * extra), own)
+    return Step(Op.QUANT, f"{what}.codes" if buf is not None else what, _units(*["vector"] * (not made), *["scalar"] * extra), own)
 
 
 def _root(what: str) -> Step: return Step(Op.SCALAR, f"{what}.root", _units("norm"), {"op": Scalar.ROOT})
