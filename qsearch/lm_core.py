@@ -9,7 +9,7 @@ PLAYED = 4_000_000       # ternary weights at most of a model whose test is made
 
 def for_fpga(folder: str, t, out: Path, form: str = "integer", engines: int = 0, trits: int = 0, lanes: int = 0, top_k: int = 0, far: bool = False,
              taps: bool = False) -> list[str]:
-    """The design in `out`; lines for the user about it.  0 stands for a choice of ours, the form "integer" for base3.
+    """The design in `out`; lines for the user about it.  0 stands for a choice of ours, the form "integer" for fields, smallest to unpack.
 
     UserError: a machine that cannot be; a core that does not fit the target; a folder that is something else.
     """
@@ -18,7 +18,7 @@ def for_fpga(folder: str, t, out: Path, form: str = "integer", engines: int = 0,
     from hw.lm.room import blocks
     from sim.lm.ship import add_test
     p = lm.load_lm(folder)
-    form = "base3" if form == "integer" else form
+    form = "fields" if form == "integer" else form
     machine = Machine(engines or 2, trits or (64 if form == "two_bit" else 80), lanes or 2, form, top_k or min(8, p.tokens), far, taps)
     small = sum(q.codes.size for q in p.projections().values()) <= PLAYED
     prompt = [k % p.tokens for k in range(PROMPT)]

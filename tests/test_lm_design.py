@@ -137,7 +137,7 @@ def test_the_command_makes_a_core(tmp_path):
     d = load_lm_design(out)
     assert d.machine == Machine(3, 16, 4, "two_bit", 5, True, True) and f"{d.cycles.token:,} cycles a token" in text
     assert "as two_bit, 3 files for the outer memory; " in text and (d.folder / "run.py").exists()
-    assert said("--trits", "7") == "7 trits a beat: give a multiple of 5 with weights in base3"
+    assert said("--trits", "7") == "7 trits a beat: give a multiple of 5 with weights in fields"
     r = CliRunner().invoke(app, ["compile", model, "-t", "cpu", "-o", out, "--engines", "2"])
     assert str(r.exception) == "--engines is for a language model on an FPGA (a folder of `qsearch train`)"
 
