@@ -9,7 +9,7 @@ PLAYED = 4_000_000       # ternary weights at most of a model whose test is made
 
 def for_fpga(folder: str, t, out: Path, form: str = "integer", engines: int = 0, trits: int = 0, lanes: int = 0, top_k: int = 0, far: bool = False,
              taps: bool = False) -> list[str]:
-    """The design in `out`; lines for the user about it.  0 stands for a choice of ours, the form "integer" for fields, smallest to unpack.
+    """The design in `out`; lines for the user about it.  0 stands for a choice of ours, the form "integer" for fields.
 
     UserError: a machine that cannot be; a core that does not fit the target; a folder that is something else.
     """
