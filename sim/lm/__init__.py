@@ -1,4 +1,4 @@
 """Simulation of a language-model core: tokens in, simulated tokens and every intermediate value out."""
-from pathlib import Path
-
-SV = Path(__file__).parent / "sv"
+from .core import CoreRun, Surroundings, simulate
+from .play import SV
+from .ship import add_test
