@@ -28,7 +28,7 @@ ROUGH = Surroundings(stalls=0.3, latency=60, share=0.4, seed=5, power_up=9)
 @pytest.fixture(scope="module")
 def far(tmp_path_factory) -> LmDesign:
     """One design, one build: two engines, weights in outer memories, top-k, taps."""
-    return lm_design(random_lm(20, 30), tmp_path_factory.mktemp("lm") / "d", Machine(2, 10, 2, top_k=4, far=True, taps=True))
+    return lm_design(random_lm(20, 30), tmp_path_factory.mktemp("lm") / "d", Machine(2, 10, 2, "base3", top_k=4, far=True, taps=True))
 
 
 @pytest.mark.parametrize("around", [CALM, ROUGH, replace(ROUGH, stalls=0.9, seed=8, power_up=2)], ids=["calm", "rough", "worst"])
