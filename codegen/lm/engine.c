@@ -36,7 +36,16 @@ typedef struct {
 #define QS_SIZE(r) ((r).end - (r).begin)
 
 static const float *qs_floats(const qs_lm *m, size_t at) { return (const float *)(const void *)(m->weights + at); }
-static const int32_t *qs_words(const qs_lm *m, size_t at) { return (const int32_t *)(const void *)(m->weights + at); }
+static const qs_line *qs_lines(const qs_lm *m, size_t at) { return (const qs_line *)(const void *)(m->weights + at); }
+
+/* Asks for what is read soon, into the second cache: gains and states of what follows a product, which takes longer than they need to come. */
+static void qs_fetch(const void *from, size_t bytes) {
+  for (size_t at = 0; at < bytes; at += 64) __builtin_prefetch((const char *)from + at, 0, 2);
+}
+
+static void qs_fetch_gains(const qs_lm *m, int layer, size_t first, qs_rows r) {
+  qs_fetch((const float *)(const void *)(m->weights + QS_GAINS_AT) + (size_t)layer * QS_LAYER_GAINS + first + r.begin, 4 * (size_t)(r.end - r.begin));
+}
 static const float *qs_gains(const qs_lm *m, int layer, size_t first) { return qs_floats(m, QS_GAINS_AT) + (size_t)layer * QS_LAYER_GAINS + first; }
 
 /* The sums of a part's rows of a projection. */
@@ -110,6 +119,8 @@ static void qs_mix(qs_lm *m, int part, int layer, double f_scale, double i_scale
   qs_attn_trace *t = m->trace ? &m->trace->layers[layer].attn : NULL;
   int32_t *g = m->acc[0] + a, *f = m->acc[1] + a, *i = m->acc[2] + a, *x = m->x[0] + a, *y = m->x[1] + a, *z = m->x[2] + a;
   int32_t *state = m->state[layer] + a;
+  qs_fetch_gains(m, layer, QS_AT_LOWER, r), qs_fetch_gains(m, layer, QS_AT_O_UNIT, r), qs_fetch_gains(m, layer, QS_AT_O, r);
+  qs_fetch(state, 4 * (size_t)n);
   for (int j = 0; j < 3; ++j) qs_multiply(m, p, QS_G + j, layer, m->codes[j], m->acc[j] + a);
   QS_KEEP(t, g, m->acc[0], r), QS_KEEP(t, f, m->acc[1], r), QS_KEEP(t, i, m->acc[2], r);
   qs_scaled(f, x, n, f_scale, QS_GATE_LO, QS_GATE_HI), QS_KEEP(t, f_value, m->x[0], r);
@@ -145,6 +156,8 @@ static void qs_glu(qs_lm *m, int part, int layer, double scale) {
   const int a = r.begin, n = QS_SIZE(r);
   qs_mlp_trace *t = m->trace ? &m->trace->layers[layer].mlp : NULL;
   int32_t *u = m->acc[0] + a, *v = m->acc[1] + a, *x = m->x[0] + a, *z = m->x[1] + a;
+  qs_fetch_gains(m, layer, QS_AT_DOWN, r);
+  if (QS_DOWN_UNITS > 1) qs_fetch_gains(m, layer, QS_AT_DOWN_UNIT, r);
   qs_multiply(m, p, QS_U, layer, m->codes[0], u);
   qs_multiply(m, p, QS_V_, layer, m->codes[0], v);
   QS_KEEP(t, gate, m->acc[0], r), qs_keep(t ? t->gate + QS_I : NULL, m->acc[1], a, n);
@@ -186,6 +199,7 @@ static int qs_attn(int id, qs_group *group, qs_lm *m, int layer) {
   QS_NOTE(t, gated_norm_top, top[0]), QS_NOTE(t, gated_norm_root, root), QS_NOTE(t, o_top, top[1]), QS_NOTE(t, o_factor, o);
   qs_mlp_trace *next = m->trace ? &m->trace->layers[layer].mlp : NULL;
   QS_EACH(p) {
+    qs_fetch_gains(m, layer, QS_AT_MLP_UNIT, qs_parts[p].h), qs_fetch_gains(m, layer, QS_AT_GATE, qs_parts[p].h);
     qs_to_residual(m, p, QS_O, layer, (double)o * qs_step(c->o.shift), t ? t->o : NULL, t ? t->o_value : NULL, t ? t->residual : NULL);
     qs_behind(m, p, m->h, qs_parts[p].h, 0, qs_gains(m, layer, QS_AT_MLP_UNIT), next ? next->norm_u : NULL);
     qs_behind(m, p, m->h, qs_parts[p].h, 1, qs_gains(m, layer, QS_AT_GATE), next ? next->gate_in : NULL);
@@ -216,6 +230,7 @@ static int qs_mlp(int id, qs_group *group, qs_lm *m, int layer) {
   const int64_t down = qs_factor(&c->down, top[1], top[0], root);
   QS_NOTE(t, gated_norm_top, top[0]), QS_NOTE(t, gated_norm_root, root), QS_NOTE(t, down_top, top[1]), QS_NOTE(t, down_factor, down);
   QS_EACH(p) {
+    for (size_t at = 0; layer + 1 < QS_L && at < 4; ++at) qs_fetch_gains(m, layer + 1, at * (QS_AT_G - QS_AT_ATTN_UNIT), qs_parts[p].h);
     qs_to_residual(m, p, QS_DOWN, layer, (double)down * qs_step(c->down.shift), t ? t->down : NULL, t ? t->down_value : NULL, t ? t->residual : NULL);
     if (layer + 1 < QS_L) qs_to_attn(m, p, layer + 1);
     else if (m->head) qs_to_head(m, p);

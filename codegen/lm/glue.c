@@ -4,10 +4,20 @@
  * is the rounding of the graph.  Shares of a maximum t are floor(k * v / t + 1/2) = floor((2 k v + t) / 2t); with half a step of 1 / 2t added
  * no value lies on an integer, the nearest is 1 / 4t > 2^-32 away, and k / t as a double is wrong by less than 2^-38 times that. */
 #include <math.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #define QS_CLAMP(x, lo, hi) ((x) < (lo) ? (lo) : (x) > (hi) ? (hi) : (x))
 
-typedef struct { const int32_t *value, *slope; int shift; int32_t lo, hi; } qs_curve;
+/* As a minimum and a maximum, which are one instruction each. */
+static inline double qs_within(double x, double lo, double hi) {
+  x = x < lo ? lo : x;
+  return x > hi ? hi : x;
+}
+
+typedef struct { int32_t value, slope; } qs_line;
+typedef struct { const qs_line *lines; int shift; int32_t lo, hi; } qs_curve;
 
 /* 2^-n */
 static double qs_step(int n) { return ldexp(1.0, -n); }
@@ -16,7 +26,7 @@ static double qs_step(int n) { return ldexp(1.0, -n); }
 static void qs_scaled(const int32_t *restrict x, int32_t *restrict y, int n, double scale, double lo, double hi) {
   for (int k = 0; k < n; ++k) {
     const double v = floor(x[k] * scale + .5);
-    y[k] = (int32_t)QS_CLAMP(v, lo, hi);
+    y[k] = (int32_t)qs_within(v, lo, hi);
   }
 }
 
@@ -24,7 +34,7 @@ static void qs_scaled(const int32_t *restrict x, int32_t *restrict y, int n, dou
 static void qs_product(const int32_t *restrict a, const int32_t *restrict b, int32_t *restrict y, int n, double scale) {
   for (int k = 0; k < n; ++k) {
     const double v = floor((double)a[k] * b[k] * scale + .5);
-    y[k] = (int32_t)QS_CLAMP(v, -QS_VECTOR, QS_VECTOR);
+    y[k] = (int32_t)qs_within(v, -QS_VECTOR, QS_VECTOR);
   }
 }
 
@@ -33,7 +43,7 @@ static int32_t qs_gain(const int32_t *restrict x, const float *restrict gain, in
   int32_t top = 1;
   for (int k = 0; k < n; ++k) {
     const double y = floor(x[k] * (double)gain[k] + .5);
-    const int32_t w = (int32_t)QS_CLAMP(y, -QS_VECTOR, QS_VECTOR), size = w < 0 ? -w : w;
+    const int32_t w = (int32_t)qs_within(y, -QS_VECTOR, QS_VECTOR), size = w < 0 ? -w : w;
     v[k] = w;
     top = size > top ? size : top;
   }
@@ -45,7 +55,7 @@ static int32_t qs_one_gain(const int32_t *restrict x, double gain, int32_t *rest
   int32_t top = 1;
   for (int k = 0; k < n; ++k) {
     const double y = floor(x[k] * gain + .5);
-    const int32_t w = (int32_t)QS_CLAMP(y, -QS_VECTOR, QS_VECTOR), size = w < 0 ? -w : w;
+    const int32_t w = (int32_t)qs_within(y, -QS_VECTOR, QS_VECTOR), size = w < 0 ? -w : w;
     v[k] = w;
     top = size > top ? size : top;
   }
@@ -79,14 +89,37 @@ static int64_t qs_squares(const int32_t *x, int n, double scale) {
   return sum;
 }
 
+/* Sixteen at once: a line, value and slope, is gathered as one word of 64 bits.  How many elements it did. */
+static int qs_curved_vectors(const qs_curve *c, const int32_t *restrict x, int32_t *restrict y, int n) {
+  int k = 0;
+#if defined(__AVX512F__) && QS_NARROW_CURVES
+  const __m512i below = _mm512_set1_epi32(1 << (QS_PIECE_BITS - 1)), half = _mm512_set1_epi32((1 << c->shift) / 2);
+  const __m512i lo = _mm512_set1_epi32(c->lo), hi = _mm512_set1_epi32(c->hi);
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30), odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+  const __m128i shift = _mm_cvtsi32_si128(c->shift);
+  for (; k + 16 <= n; k += 16) {
+    const __m512i v = _mm512_loadu_si512(x + k), piece = _mm512_srai_epi32(_mm512_add_epi32(v, below), QS_PIECE_BITS);
+    const __m512i offset = _mm512_sub_epi32(v, _mm512_slli_epi32(piece, QS_PIECE_BITS));
+    const __m512i a = _mm512_i32gather_epi64(_mm512_castsi512_si256(piece), c->lines + QS_PIECES / 2, 8);
+    const __m512i b = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(piece, 1), c->lines + QS_PIECES / 2, 8);
+    const __m512i value = _mm512_permutex2var_epi32(a, even, b), slope = _mm512_permutex2var_epi32(a, odd, b);
+    const __m512i line = _mm512_sra_epi32(_mm512_add_epi32(_mm512_add_epi32(value, half), _mm512_mullo_epi32(slope, offset)), shift);
+    _mm512_storeu_si512(y + k, _mm512_max_epi32(lo, _mm512_min_epi32(hi, line)));
+  }
+#else
+  (void)c, (void)x, (void)y, (void)n;
+#endif
+  return k;
+}
+
 static void qs_curved(const qs_curve *c, const int32_t *restrict x, int32_t *restrict y, int n) {
-  const int32_t *restrict value = c->value + QS_PIECES / 2, *restrict slope = c->slope + QS_PIECES / 2;
+  const qs_line *restrict lines = c->lines + QS_PIECES / 2;
   const int shift = c->shift;
   const qs_wide half = ((qs_wide)1 << shift) / 2;
   const int32_t lo = c->lo, hi = c->hi, below = 1 << (QS_PIECE_BITS - 1);
-  for (int k = 0; k < n; ++k) {
+  for (int k = qs_curved_vectors(c, x, y, n); k < n; ++k) {
     const int32_t piece = (x[k] + below) >> QS_PIECE_BITS, offset = x[k] - (piece << QS_PIECE_BITS);
-    const qs_wide line = (value[piece] + (qs_wide)slope[piece] * offset + half) >> shift;
+    const qs_wide line = (lines[piece].value + (qs_wide)lines[piece].slope * offset + half) >> shift;
     y[k] = (int32_t)QS_CLAMP(line, lo, hi);
   }
 }
@@ -95,7 +128,7 @@ static void qs_curved(const qs_curve *c, const int32_t *restrict x, int32_t *res
 static void qs_forget(const int32_t *restrict s, const float *restrict lower, int32_t *restrict f, int n) {
   for (int k = 0; k < n; ++k) {
     const double y = lower[k] + floor(s[k] * (QS_ONE - (double)lower[k]) * (1 / QS_ONE) + .5);
-    f[k] = (int32_t)QS_CLAMP(y, 0., QS_ONE - 1);
+    f[k] = (int32_t)qs_within(y, 0., QS_ONE - 1);
   }
 }
 
@@ -103,7 +136,7 @@ static void qs_forget(const int32_t *restrict s, const float *restrict lower, in
 static void qs_recur(const int32_t *restrict f, const int32_t *restrict c, int32_t *restrict s, int n) {
   for (int k = 0; k < n; ++k) {
     const double x = (double)f[k] * s[k] + (QS_ONE - f[k]) * c[k] * QS_FINE, y = floor(x * (1 / QS_ONE) + .5);
-    s[k] = (int32_t)QS_CLAMP(y, -2147483648., 2147483647.);
+    s[k] = (int32_t)qs_within(y, -2147483648., 2147483647.);
   }
 }
 

@@ -133,7 +133,8 @@ def _numbers(name: str, p: Program, s: Sections, model: str, target: str, featur
              "FACTOR_MAX": (1 << w.factor_bits) - 1, "GATE": w.gate, "GATE_LO": f"{w.gates[0]}.", "GATE_HI": f"{w.gates[1]}.",
              "ONE": f"{1 << w.sigmoid}.", "FINE": f"{1 << w.state - w.gate}.",
              "RESIDUAL_LO": w.residuals[0], "RESIDUAL_HI": w.residuals[1], "PIECES": s.pieces, "PIECE_BITS": w.piece_bits,
-             "DOWN_UNITS": s.down_units, "HAS_TEXT": int(bool(p.vocab)), "BYTES": f"UINT64_C({s.at['end']})",
+             "DOWN_UNITS": s.down_units, "HAS_TEXT": int(bool(p.vocab)),
+             "NARROW_CURVES": int(curve_word(p) == "int32"), "BYTES": f"UINT64_C({s.at['end']})",
              "LAYER_GAINS": s.gains["end"], "WEIGHTS_AT": s.at["stream0"],
              **{f"{k.upper()}_AT": s.at[k] for k in ("gains", "embeddings", "head_unit", "head_gain")}, "PIECES_AT": s.at["text"],
              **{f"AT_{k.upper()}": at for k, at in s.gains.items()}}
@@ -151,7 +152,7 @@ def _layer(layer) -> str:
 
 def _curve(name: str, c, s: Sections, place: int) -> str:
     at = s.at["curves"] + 2 * place * 4 * s.pieces
-    return f"#define {name}(m) ((qs_curve){{qs_words(m, {at}), qs_words(m, {at + 4 * s.pieces}), {c.shift}, {c.lo}, {c.hi}}})\n"
+    return f"#define {name}(m) ((qs_curve){{qs_lines(m, {at}), {c.shift}, {c.lo}, {c.hi}}})\n"
 
 
 def _parts(name: str, s: Sections) -> str:

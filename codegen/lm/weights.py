@@ -69,7 +69,8 @@ def codes_of(p: Program, s: Sections) -> Packed:
 
 
 def _curves(p: Program) -> np.ndarray:
-    return np.concatenate([a for c in (p.sigmoid, p.silu) for a in (c.value, c.slope)]).astype("<i4")
+    """Value and slope of each piece, side by side."""
+    return np.concatenate([np.stack([c.value, c.slope], 1) for c in (p.sigmoid, p.silu)]).astype("<i4")
 
 
 def _text(p: Program) -> np.ndarray:
