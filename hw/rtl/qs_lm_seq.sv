@@ -1,8 +1,9 @@
 // Sequencer of a language-model core: hands out the commands of one token in order, each when the units that it waits for are idle.
 //
 // A word is {op, wait, payload}.  A command is offered to the unit that `op` names once no unit of `wait` is busy; the next word
-// follows two cycles after it was taken.  Two ops are the sequencer's own: 0 ends the token; 1 ends it where its answer is not wanted,
-// and is offered then (the weights of the head are passed over), and otherwise does nothing.
+// follows two cycles after it was taken: it has been read from the memory meanwhile.  Two ops are the sequencer's own: 0 ends the
+// token; 1 ends it where its answer is not wanted, and is offered then (the weights of the head are passed over), and otherwise does
+// nothing.
 module qs_lm_seq #(
   parameter int unsigned Words       = 4,
   parameter int unsigned OpBits      = 4,
@@ -28,11 +29,12 @@ module qs_lm_seq #(
   logic [WordBits-1:0] rom [Words];
   initial $readmemh(File, rom);
 
-  logic [WordBits-1:0]  word;
+  logic [WordBits-1:0]  word, ahead;   // ahead: read from the memory, a command further on
   logic [AddrWidth-1:0] pc;
   logic [Units-1:0]    waiting;
-  logic                running, loaded, head, idle, own, taken, over;
+  logic                running, loaded, load, head, idle, own, taken, over;
   assign {m_op_o, waiting, m_payload_o} = word;
+  assign load      = running && !loaded;
   assign idle      = (waiting & busy_i) == '0;
   assign own       = m_op_o == End || (m_op_o == EndUnlessHead && head);
   assign m_valid_o = loaded && idle && !own;
@@ -40,7 +42,10 @@ module qs_lm_seq #(
   assign over      = taken && (m_op_o == End || (m_op_o == EndUnlessHead && !head));
   assign ready_o   = !running;
 
-  always_ff @(posedge clk_i) word <= rom[pc];
+  always_ff @(posedge clk_i) begin
+    ahead <= rom[pc];
+    if (load) word <= ahead;
+  end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -50,7 +55,7 @@ module qs_lm_seq #(
     end else begin
       loaded <= running && !taken;
       if (over) pc <= '0;
-      else if (taken) pc <= pc + 1'b1;
+      else if (load) pc <= pc + 1'b1;
       if (start_i && ready_o) running <= 1'b1;
       else if (over) running <= 1'b0;
     end
