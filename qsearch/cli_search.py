@@ -8,7 +8,7 @@ from ir import Table, UserError
 
 from . import keep
 from .cli_args import (Apart, Budgets, DataOption, Engine, Evaluations, Fix, Floor, Forbid, Gap, Group, Measured, Metrics, Model, Observer,
-                       Options, Order, Out, PairsOf, Ratio, Reference, Rounding, Samples, Searcher, Seed, Solver, Targets, Tie, TimeLimit, Tolerance,
+                       Options, Order, Out, PairsOf, Ratio, Reference, Rounding, Samples, Searcher, Seed, Solver, Tie, TimeLimit, Tolerance,
                        Workers, ties)
 from .data import load_data
 from .screen import Screen
@@ -40,12 +40,25 @@ def sense(model: Model, data: DataOption, out: Out = Path("."), metric: Metrics 
         print(out / f"pairs.{found.name}.json")
 
 
-def cost(model: Model, target: Targets = ["cpu"],  # noqa: B006
+def cost(model: Annotated[str, typer.Argument(help="file.onnx, file.pt2 or package.module:factory; a language model: its folder, 370m, 1.3b, 2.7b or "
+                                                   "DIMxHIDDENxLAYERSxTOKENS")],
+         target: Annotated[list[str], typer.Option("--target", "-t", help="cpu (the default), onnx or an FPGA; of a language model a board, such as "
+                                                   "kv260 (the default: all); may be repeated")] = [],  # noqa: B006
          data: Annotated[str, typer.Option("--data", "-d", help="needed for torch modules only, and for what stands beside the layers")] = "",
-         out: Out = Path("."), options: Options = "", fix: Fix = [], budget: Budgets = [], measured: Measured = False) -> None:  # noqa: B006
-    """Cost tables: what each option of each layer costs on the targets (an FPGA's at the cycles of --budget cycles=N)."""
+         out: Out = Path("."), options: Options = "", fix: Fix = [], budget: Budgets = [], measured: Measured = False,  # noqa: B006
+         engines: Annotated[int, typer.Option(help="of a language model's core (0: the best)")] = 0,
+         lanes: Annotated[int, typer.Option(help="of the core's quantizer (0: the best)")] = 0,
+         encoding: Annotated[str, typer.Option(help="of the core's weights: base3, fields or two_bit (the best)")] = "") -> None:
+    """Cost tables: what each option of each layer costs on the targets (an FPGA's at the cycles of --budget cycles=N).
+
+    Of a MatMul-free language model: memory, tokens a second, cells and energy of its core on boards, or by how much it does not fit.
+    """
+    from . import lm_cost
+    if (shape := lm_cost.shape_of(model)) is not None:
+        return lm_cost.cost(shape, target, screen, engines, encoding, lanes)
     import quant
     from . import backends, steps
+    target = target or ["cpu"]
     s = Settings(targets=tuple(target), options=options or DEFAULT_OPTIONS, rules=tuple(fix), budgets=tuple(budget), measured=measured)
     d = load_data(data) if data else None
     net = steps.capture(model, d) if d else quant.load_model(model)

@@ -1,28 +1,24 @@
-"""What a language-model core has to keep, and which memories of a chip that takes."""
+"""Which memories of a chip take what a language-model core has to keep."""
 from dataclasses import dataclass
 from math import ceil
 
-from ir.lm.words import GAIN_BITS, STATE_BITS, Words
-
 from .layout import Machine
-from .shape import Shape
+from .outline import PROG_BITS
+from .room import SMALL, memories
 
 BLOCK = {36: 512, 18: 1024, 9: 2048, 4: 4096, 2: 8192, 1: 16384}  # bits of a word -> words of a block RAM of 18 kbit (ECP5, Xilinx)
 ULTRA_BITS, ULTRA_WORDS = 72, 4096
-SMALL = {"ecp5": 64, "xc7": 64, "xcup": 64}  # words at most of a memory of LUTs
-BUFFERS, PREFETCH, EXPONENTS = 3, 256, 512   # of activations; beats read ahead; entries of both tables
-LISTING = 14                                 # steps of the microprogram for each of a layer's halves, at most
-STEP_BITS = 144
+BUFFERS = 3                                                      # of activations
 
 
 @dataclass(frozen=True)
 class Store:
-    """`copies` memories of `words` words of `bits` bits.  constant: never written by the core; outer: it may stand off the chip."""
+    """`copies` memories of `words` words of `bits` bits.  written: by the core; outer: it stands off the chip with the weights."""
     name: str
     words: int
     bits: int
     copies: int = 1
-    constant: bool = False
+    written: bool = False
     outer: bool = False
 
     @property
@@ -39,41 +35,30 @@ class Placed:
     number: int
 
 
-def stores(s: Shape, m: Machine, w: Words) -> list[Store]:
-    """Everything that a core keeps of a model of this shape; the memories of hw/rtl/qs_lm_*.sv."""
-    longest, lanes = max(s.dim, s.hidden), m.lanes
-    curve, pieces = 2 * w.gate + w.sigmoid + 3, 1 << w.whole + 1 + w.pieces
-    found = [
-        Store("ternary weights", s.beats(m.engines, m.trits), m.beat_bits, m.engines, constant=True, outer=True),
-        Store("embeddings", s.tokens * s.dim, s.embedding_bits, constant=True, outer=True),
-        Store("gains", s.layers * (3 * s.dim + s.hidden) + s.dim, 2 * GAIN_BITS, constant=True),
-        Store("gains of f and i", s.layers * s.dim, 2 * GAIN_BITS, constant=True),
-        Store("lower bounds", s.layers * s.dim, w.sigmoid + 1, constant=True),
-        Store("curves", 3 * pieces, curve, constant=True),
-        Store("program", 2 * LISTING * s.layers + 8, STEP_BITS, constant=True),
-        Store("state", s.layers * s.dim, STATE_BITS),
-        Store("residual", s.dim, w.residual_bits),
-        Store("vectors", ceil(longest / lanes), w.vector_bits, 4 * lanes),
-        Store("sums", longest, (w.top * longest).bit_length() + 1),
-        Store("forget gates", s.dim, w.sigmoid),
-        Store("activation codes", BUFFERS * m.beats(longest), lanes * w.code_bits, m.trits // lanes),
-        Store("exponents", EXPONENTS, 17, int(m.top_k > 1), constant=True),
-        Store("prefetch", PREFETCH, m.beat_bits, m.engines * m.far)]
+def stores(q: dict[str, int], m: Machine) -> list[Store]:
+    """Everything that a core keeps; q: parameters of qs_lm_core.
+
+    With weights in an outer memory the embeddings are there, too.
+    """
+    found = [Store("weights", q["WeightWords"], m.beat_bits, m.engines, outer=m.far)]
+    found += [Store(name, words, bits, copies, written, m.far and name == "embeddings")
+              for name, (words, bits, copies, written) in memories(q, m).items() if name != "weights"]
+    found.append(Store("activation codes", BUFFERS * m.beats(max(q["Dim"], q["Hidden"])), m.lanes * q["ActWidth"], m.trits // m.lanes, True))
+    found.append(Store("microprogram", q["ProgWords"], PROG_BITS))
     return [v for v in found if v.size]
 
 
 def place(all_stores: list[Store], family: str, resources: dict[str, int], outer: str = "") -> list[Placed]:
     """Where each store goes, the largest first; what finds no room is counted as block RAM beyond what there is.
 
-    outer: the kind of the outer memory, or "" where all has to stand on the chip.  A store goes where it takes the smaller share of
-    what there is.
+    outer: the kind of the outer memory.  A store goes where it takes the smaller share of what there is.
     """
     left, out = {k: resources[k] for k in ("bram", "uram")}, []
     for v in sorted(all_stores, key=lambda v: -v.size):
-        if outer and v.outer:
+        if v.outer:
             out.append(Placed(v, outer, ceil(v.size / 8)))
             continue
-        if v.words <= SMALL[family]:
+        if v.words <= SMALL:
             out.append(Placed(v, "lut", v.copies * luts(v, family)))
             continue
         need = {"bram": v.copies * blocks(v.words, v.bits), "uram": v.copies * ceil(v.words / ULTRA_WORDS) * ceil(v.bits / ULTRA_BITS)}
@@ -91,7 +76,5 @@ def blocks(words: int, bits: int) -> int:
 
 
 def luts(v: Store, family: str) -> int:
-    """LUTs of a small memory: on ECP5 six for 16 words of 4 bits, on Xilinx eight for 64 words of 7; of a constant its bits in LUTs."""
-    if v.constant:
-        return ceil(v.words / (16 if family == "ecp5" else 64)) * v.bits
+    """LUTs of a small memory: on ECP5 six for 16 words of 4 bits, on Xilinx eight for 64 words of 7."""
     return ceil(v.words / 16) * ceil(v.bits / 4) * 6 if family == "ecp5" else ceil(v.words / 64) * ceil(v.bits / 7) * 8
