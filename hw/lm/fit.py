@@ -2,8 +2,8 @@
 
 Cycles are those of the core's schedule (hw/lm/cycles.py), exact where weights are on the chip; memories are the core's own, placed by their
 sizes; LUTs, flip-flops and multipliers come from cores and engines that were synthesized (hw/data/lm_core.json, written by
-benchmarks/lm_fit.py); the error of that sum on a whole core (2 engines, 160x400x4x65 on ECP5) was -1 % of its LUTs.  What a board's shell takes
-(memory controller, interconnect) is not in it: a chip counts as full at FULL of its LUTs.
+benchmarks/lm_fit.py).  Beside a whole core of 160x400x4x65 with two engines on ECP5 that gives 2 % too many LUTs and 5 % too many block RAMs.
+What a board's shell takes (memory controller, interconnect) is not in it: a chip counts as full at FULL of its LUTs.
 """
 import json
 from dataclasses import dataclass
