@@ -59,6 +59,9 @@ static void qs_multiply(const qs_lm *m, const qs_part *p, int which, int layer, 
   args[3] = (qs_any){QS_INT, 0, {.i = 0}};
   args[4] = (qs_any){QS_INT, 0, {.i = a->panels}};
   a->run(NULL, args, 5, &result);
+  const size_t end = which < QS_DOWN ? p->matrix[which + 1].at : p->layer_bytes;
+  qs_coming = which == QS_HEAD ? NULL : (const char *)w + (end - a->at);  /* streams stand in the order in which they are read */
+  qs_coming_end = which == QS_HEAD ? NULL : qs_coming + QS_AHEAD;
 }
 
 /* A vector behind gains, for codes (which 1 to 3) or for a norm (0); a part without rows leaves the least top there is. */

@@ -19,12 +19,25 @@ static inline double qs_within(double x, double lo, double hi) {
 typedef struct { int32_t value, slope; } qs_line;
 typedef struct { const qs_line *lines; int shift; int32_t lo, hi; } qs_curve;
 
+/* While the elements below are worked on, memory would stand still: the weights that come next are asked for in the meantime, some lines with
+ * each block of elements.  Each thread has its own place in its stream. */
+enum { QS_BLOCK = 128, QS_LINES = 24, QS_AHEAD = 384 << 10 };
+static _Thread_local const char *qs_coming, *qs_coming_end;
+
+static inline int qs_block(int k, int n) {
+  const char *to = qs_coming + 64 * QS_LINES;
+  to = to < qs_coming_end ? to : qs_coming_end;
+  for (; qs_coming < to; qs_coming += 64) __builtin_prefetch(qs_coming, 0, 2);
+  return k + QS_BLOCK < n ? k + QS_BLOCK : n;
+}
+#define QS_BLOCKS(k, n) for (int from = 0, to; from < (n) && (to = qs_block(from, n), 1); from = to) for (int k = from; k < to; ++k)
+
 /* 2^-n */
 static double qs_step(int n) { return ldexp(1.0, -n); }
 
 /* y = clamp(round(x * scale)) */
 static void qs_scaled(const int32_t *restrict x, int32_t *restrict y, int n, double scale, double lo, double hi) {
-  for (int k = 0; k < n; ++k) {
+  QS_BLOCKS(k, n) {
     const double v = floor(x[k] * scale + .5);
     y[k] = (int32_t)qs_within(v, lo, hi);
   }
@@ -32,7 +45,7 @@ static void qs_scaled(const int32_t *restrict x, int32_t *restrict y, int n, dou
 
 /* y = clamp(round(a * b * scale)) */
 static void qs_product(const int32_t *restrict a, const int32_t *restrict b, int32_t *restrict y, int n, double scale) {
-  for (int k = 0; k < n; ++k) {
+  QS_BLOCKS(k, n) {
     const double v = floor((double)a[k] * b[k] * scale + .5);
     y[k] = (int32_t)qs_within(v, -QS_VECTOR, QS_VECTOR);
   }
@@ -41,7 +54,7 @@ static void qs_product(const int32_t *restrict a, const int32_t *restrict b, int
 /* v = clamp(round(x * gain)) and the largest magnitude, at least 1. */
 static int32_t qs_gain(const int32_t *restrict x, const float *restrict gain, int32_t *restrict v, int n) {
   int32_t top = 1;
-  for (int k = 0; k < n; ++k) {
+  QS_BLOCKS(k, n) {
     const double y = floor(x[k] * (double)gain[k] + .5);
     const int32_t w = (int32_t)qs_within(y, -QS_VECTOR, QS_VECTOR), size = w < 0 ? -w : w;
     v[k] = w;
@@ -53,7 +66,7 @@ static int32_t qs_gain(const int32_t *restrict x, const float *restrict gain, in
 /* The same with one gain. */
 static int32_t qs_one_gain(const int32_t *restrict x, double gain, int32_t *restrict v, int n) {
   int32_t top = 1;
-  for (int k = 0; k < n; ++k) {
+  QS_BLOCKS(k, n) {
     const double y = floor(x[k] * gain + .5);
     const int32_t w = (int32_t)qs_within(y, -QS_VECTOR, QS_VECTOR), size = w < 0 ? -w : w;
     v[k] = w;
@@ -65,14 +78,14 @@ static int32_t qs_one_gain(const int32_t *restrict x, double gain, int32_t *rest
 /* Codes of v, whose largest magnitude is top. */
 static void qs_codes(const int32_t *restrict v, int8_t *restrict q, int n, int32_t top) {
   const double by = (double)QS_TOP / top, half = .5 + .25 / top;
-  for (int k = 0; k < n; ++k) q[k] = (int8_t)(int32_t)floor(v[k] * by + half);
+  QS_BLOCKS(k, n) q[k] = (int8_t)(int32_t)floor(v[k] * by + half);
 }
 
 /* Sum of the squares of the shares of top. */
 static int64_t qs_shares(const int32_t *u, int n, int32_t top) {
   const double by = (double)QS_SHARE / top, half = .5 + .25 / top;
   int64_t sum = 0;
-  for (int k = 0; k < n; ++k) {
+  QS_BLOCKS(k, n) {
     const int32_t y = (int32_t)floor(u[k] * by + half);
     sum += (int64_t)y * y;
   }
@@ -82,7 +95,7 @@ static int64_t qs_shares(const int32_t *u, int n, int32_t top) {
 /* Sum of the squares of round(x * scale). */
 static int64_t qs_squares(const int32_t *x, int n, double scale) {
   int64_t sum = 0;
-  for (int k = 0; k < n; ++k) {
+  QS_BLOCKS(k, n) {
     const int32_t y = (int32_t)floor(x[k] * scale + .5);
     sum += (int64_t)y * y;
   }
@@ -98,6 +111,7 @@ static int qs_curved_vectors(const qs_curve *c, const int32_t *restrict x, int32
   const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30), odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
   const __m128i shift = _mm_cvtsi32_si128(c->shift);
   for (; k + 16 <= n; k += 16) {
+    if (!(k % QS_BLOCK)) qs_block(k, n);
     const __m512i v = _mm512_loadu_si512(x + k), piece = _mm512_srai_epi32(_mm512_add_epi32(v, below), QS_PIECE_BITS);
     const __m512i offset = _mm512_sub_epi32(v, _mm512_slli_epi32(piece, QS_PIECE_BITS));
     const __m512i a = _mm512_i32gather_epi64(_mm512_castsi512_si256(piece), c->lines + QS_PIECES / 2, 8);
@@ -126,7 +140,7 @@ static void qs_curved(const qs_curve *c, const int32_t *restrict x, int32_t *res
 
 /* f = clamp(lower + round(f * (1 - lower))) */
 static void qs_forget(const int32_t *restrict s, const float *restrict lower, int32_t *restrict f, int n) {
-  for (int k = 0; k < n; ++k) {
+  QS_BLOCKS(k, n) {
     const double y = lower[k] + floor(s[k] * (QS_ONE - (double)lower[k]) * (1 / QS_ONE) + .5);
     f[k] = (int32_t)qs_within(y, 0., QS_ONE - 1);
   }
@@ -134,7 +148,7 @@ static void qs_forget(const int32_t *restrict s, const float *restrict lower, in
 
 /* s = clamp(round(f * s + (1 - f) * c)), c with fewer fraction bits. */
 static void qs_recur(const int32_t *restrict f, const int32_t *restrict c, int32_t *restrict s, int n) {
-  for (int k = 0; k < n; ++k) {
+  QS_BLOCKS(k, n) {
     const double x = (double)f[k] * s[k] + (QS_ONE - f[k]) * c[k] * QS_FINE, y = floor(x * (1 / QS_ONE) + .5);
     s[k] = (int32_t)qs_within(y, -2147483648., 2147483647.);
   }
