@@ -372,26 +372,25 @@ module qs_lm_core #(
 
   // Taps: a value each, sign-extended; codes as they are.
   if (Taps) begin : gen_taps
-    typedef logic signed [63:0] value_t;
-    value_t [15:0] values;
+    logic [16*64-1:0] values;   // flat: Yosys misreads packed arrays of packed words in a generate block
     always_comb begin
-      values     = '0;
-      values[0]  = value_t'(signed'(tap_residual));
-      values[1]  = value_t'(signed'(tap_vectors[0*VecWidth+:VecWidth]));
-      values[2]  = value_t'(signed'(tap_vectors[1*VecWidth+:VecWidth]));
-      values[3]  = value_t'(signed'(tap_vectors[2*VecWidth+:VecWidth]));
-      values[4]  = value_t'(signed'(tap_vectors[3*VecWidth+:VecWidth]));
-      values[6]  = value_t'(signed'(acc));
-      values[7]  = value_t'(signed'(tap_value));
-      values[8]  = value_t'(signed'(tap_curve));
-      values[9]  = value_t'(tap_forget);
-      values[10] = value_t'(signed'(tap_state));
-      values[11] = value_t'(signed'(tap_silu));
-      values[12] = value_t'(signed'(tap_gated));
-      values[13] = value_t'(root);
-      values[14] = value_t'(factor);
-      values[15] = value_t'(extra);
-      for (int g = 0; g < 16; g++) tap_data_o[g*int'(TapWidth)+:TapWidth] = g == 5 ? TapWidth'(codes) : TapWidth'(values[g]);
+      values = '0;
+      values[0*64+:64]  = 64'(signed'(tap_residual));
+      values[1*64+:64]  = 64'(signed'(tap_vectors[0*VecWidth+:VecWidth]));
+      values[2*64+:64]  = 64'(signed'(tap_vectors[1*VecWidth+:VecWidth]));
+      values[3*64+:64]  = 64'(signed'(tap_vectors[2*VecWidth+:VecWidth]));
+      values[4*64+:64]  = 64'(signed'(tap_vectors[3*VecWidth+:VecWidth]));
+      values[6*64+:64]  = 64'(signed'(acc));
+      values[7*64+:64]  = 64'(signed'(tap_value));
+      values[8*64+:64]  = 64'(signed'(tap_curve));
+      values[9*64+:64]  = 64'(tap_forget);
+      values[10*64+:64] = 64'(signed'(tap_state));
+      values[11*64+:64] = 64'(signed'(tap_silu));
+      values[12*64+:64] = 64'(signed'(tap_gated));
+      values[13*64+:64] = 64'(root);
+      values[14*64+:64] = 64'(factor);
+      values[15*64+:64] = 64'(extra);
+      for (int g = 0; g < 16; g++) tap_data_o[g*int'(TapWidth)+:TapWidth] = g == 5 ? TapWidth'(codes) : TapWidth'(values[g*64+:64]);
     end
     assign tap_valid_o = {extra_valid, factor_valid, root_valid, gated_valid, silu_valid, state_valid, forget_valid, curve_valid, value_valid,
                           row_valid && row_ready, code_valid, vector_valids[3], vector_valids[2], vector_valids[1], vector_valids[0], residual_valid};

@@ -460,11 +460,11 @@ module qs_lm_vector #(
     assign {tap_vector_valid_o, tap_vector_row_o, tap_vector_o}       = {v_valid, v_row, v};
     // The tag of a tap is that of the command whose row 0 it was last.
     logic [6:0]               begins;
-    logic [6:0][TagWidth-1:0] tags, held;
+    logic [7*TagWidth-1:0]    tags, held;
     assign begins = {v_valid[0] && v_row == '0, h_valid && h_row == '0, w_valid && w_row == '0, z_valid[21] && z_row[21] == '0,
                      (forget_valid || state_valid) && state_row == '0, c_valid[11] && c_row[11] == '0, y_valid && y_row == '0};
     for (genvar k = 0; k < 7; k++) begin : gen_tag
-      assign tags[k] = begins[k] ? tag : held[k];
+      assign tags[k*TagWidth+:TagWidth] = begins[k] ? tag : held[k*TagWidth+:TagWidth];
     end
     always_ff @(posedge clk_i) held <= tags;
     assign {tap_vector_tag_o, tap_residual_tag_o, tap_gated_tag_o, tap_silu_tag_o, tap_state_tag_o, tap_curve_tag_o, tap_value_tag_o} = tags;
