@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ir import UserError, store
-from ir.lm import Program, lm_hash, save_lm
+from ir.lm import Program, is_lm, lm_hash, save_lm
 from ir.target import Target
 
 from ..design import RTL, TOP
@@ -85,9 +85,8 @@ def lm_design(p: Program, out: Path | str, machine: Machine, target: Target | No
 
 
 def is_lm_design(folder: Path | str) -> bool:
-    """Whether a folder holds a design of this kind."""
-    path = Path(folder) / "manifest.json"
-    return path.is_file() and store.load_json(path, "design").get("kind") == KIND
+    """Whether a folder holds a design of this kind: a top of hardware beside a model."""
+    return (Path(folder) / f"{TOP}.sv").is_file() and is_lm(folder)
 
 
 def load_lm_design(folder: Path | str) -> LmDesign:

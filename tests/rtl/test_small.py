@@ -12,7 +12,7 @@ from sim.build import LIBRARY, sources
 HERE = Path(__file__).parent
 FOLDERS = (LIBRARY, HERE / "sv")
 RNG = np.random.default_rng(11)
-IN_DESIGNS = {"qs_core": "test_core.py", "qs_axil": "test_shell.py"}  # what makes no sense alone -> the test of designs that are made of it
+IN_DESIGNS = {"qs_core": "test_core.py", "qs_axil": "test_shell.py", "qs_lm_top": "test_sim_lm_core.py"}  # what makes no sense alone -> the test of designs that are made of it
 
 
 def test_every_module_has_a_test():
