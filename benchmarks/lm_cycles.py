@@ -30,7 +30,7 @@ def main() -> None:
     a.add_argument("--tokens", type=int, default=8)
     a = a.parse_args()
     p = lm.load_lm(a.lm)
-    s = Shape("", p.dim, p.hidden, len(p.layers), p.tokens)
+    s = Shape.of(p)
     prompt = lm.Pieces(p.vocab).encode("ROMEO:\n") if p.vocab else [0]
     print("| engines x weights | lanes | weights | simulated | model | difference | by the sizes alone | tokens right |")
     print("|---|---|---|---|---|---|---|---|")

@@ -1,6 +1,4 @@
 """What a language model costs on boards: memory, bandwidth, tokens a second, cells, energy, or by how much it does not fit."""
-import numpy as np
-
 from hw.lm.devices import BOARDS
 from hw.lm.energy import energy
 from hw.lm.fit import Fit, best
@@ -11,8 +9,7 @@ from ir import UserError, lm
 def shape_of(model: str) -> Shape | None:
     """The sizes that a name, DIMxHIDDENxLAYERSxTOKENS or a model's folder stands for; None for another kind of model.  UserError: see `named`."""
     if lm.is_lm(model):
-        p = lm.load_lm(model)
-        return Shape(model, p.dim, p.hidden, len(p.layers), p.tokens, int(np.abs(p.embeddings).max()).bit_length() + 1)
+        return Shape.of(lm.load_lm(model), model)
     return named(model)
 
 

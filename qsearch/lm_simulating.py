@@ -89,7 +89,7 @@ def _cycles(d, p: lm.Program, r, t: Text, screen) -> None:
     from sim.lm.script import Reg
     clock, m = t.clock or CLOCK_MHZ, d.machine
     model = computed(d, p, t.top_k)
-    sizes = token(Shape("", p.dim, p.hidden, len(p.layers), p.tokens), m.engines, m.trits, m.lanes, t.share if m.far else 1.0).cycles
+    sizes = token(Shape.of(p), m.engines, m.trits, m.lanes, t.share if m.far else 1.0).cycles
     undisturbed = not t.stalls and not (m.far and (t.latency or t.share < 1))
     screen.table("", [{
         "cycles a token": f"{r.cycles_per_token:,.1f}", "model": f"{model:,}",

@@ -3,7 +3,10 @@ import re
 from dataclasses import dataclass
 from math import ceil
 
+import numpy as np
+
 from ir import Registry, UserError
+from ir.lm import Program
 
 SHAPES: Registry = Registry("language model")
 WRITTEN = re.compile(r"(\d+)x(\d+)x(\d+)x(\d+)")
@@ -19,6 +22,11 @@ class Shape:
     layers: int
     tokens: int
     embedding_bits: int = 16
+
+    @classmethod
+    def of(cls, p: Program, name: str = "") -> "Shape":
+        """The sizes of a model."""
+        return cls(name, p.dim, p.hidden, len(p.layers), p.tokens, int(np.abs(p.embeddings).max()).bit_length() + 1)
 
     def matrices(self) -> list[tuple[int, int]]:
         """(rows, columns) of every ternary matrix of a layer: g, f, i, o, gate, down."""
